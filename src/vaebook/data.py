@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ MNIST_SHA256 = {
     "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
     "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
 DIGITS_TRAIN = 1408  # of 1,797: eleven batches of 128
 
 
@@ -134,31 +136,23 @@ def _mnist():
     return _read_mnist(path)
 
 
-def _read_mnist(path):
-    """Read the four arrays and hold each to its SHA-256."""
+def _read_mnist(path, source=None):
+    """Read the four arrays and hold each to its SHA-256; an error names the source."""
+    source = source or f"{path}. Remove it to have it downloaded anew"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in MNIST_SHA256}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-        zipfile.zlib.error,
-    ) as e:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, *_ZIP_ERRORS) as reason:
         raise ValueError(
-            f"Expected the MNIST file, an archive of {list(MNIST_SHA256)}. Received: {path}, "
-            f"which is damaged or something else ({type(e).__name__}: {e}). "
-            "Remove it to have it downloaded anew."
-        ) from e
+            f"Expected the MNIST file, an archive of {list(MNIST_SHA256)}. Received a damaged "
+            f"or another file ({type(reason).__name__}: {reason}): {source}."
+        ) from reason
     for name, array in arrays.items():
         received = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
         if received != MNIST_SHA256[name]:
             raise ValueError(
                 f"Expected the genuine MNIST, with {name} of SHA-256 {MNIST_SHA256[name]}. "
-                f"Received: {path}, whose {name} has {received}. "
-                "Remove it to have it downloaded anew."
+                f"Received another {name}, of SHA-256 {received}: {source}."
             )
     return ImageData(**arrays, name="mnist")
 
@@ -180,5 +174,5 @@ def _download(url, path):
                 f"MNIST is not at {path} and cannot be downloaded ({reason}). "
                 "Name a copy in the environment variable VAEBOOK_MNIST."
             ) from reason
-        _read_mnist(partial)
+        _read_mnist(partial, source=f"the download from {url}")
         partial.replace(path)

@@ -60,7 +60,7 @@ class Sampling(keras.layers.Layer):
         return tuple(input_shape[0])
 
     def save_own_variables(self, store):
-        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+        store["seed_state"] = self.seed_generator.state.numpy()
 
     def load_own_variables(self, store):
         self.seed_generator.state.assign(store["seed_state"])

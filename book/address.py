@@ -1,0 +1,96 @@
+"""Write the repository's address, which stands in _config.yml, into every copy of it.
+
+    python book/address.py https://github.com/me/fork
+
+A test fails where a copy disagrees.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+# What a reader's browser, git or Colab follows. The package itself holds no address.
+COPIES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CITATION.cff",
+    "src/pyproject.toml",
+    "book/**/*.md",
+    "book/notebooks/*.ipynb",
+)
+SHAPE = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?")
+
+
+def address(root=ROOT):
+    """Return the repository's address."""
+    config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
+    return config["repository"]["url"]
+
+
+def copies(root=ROOT):
+    """Return the files that may hold a copy of the address."""
+    return sorted({path for pattern in COPIES for path in root.glob(pattern)})
+
+
+def install_cell(url):
+    """Return the first code cell of every chapter."""
+    return f'''import os
+
+if "COLAB_RELEASE_TAG" in os.environ:  # on Colab, fetch the package that this chapter imports
+    %pip install -q "git+{url}#subdirectory=src"'''
+
+
+def forms(url):
+    """Return the spellings of an address: GitHub's, Colab's, and that of its pages."""
+    owner, name = SHAPE.fullmatch(url).groups()
+    return (
+        f"github.com/{owner}/{name}",
+        f"colab.research.google.com/github/{owner}/{name}",
+        f"{owner}.github.io/{name}",
+    )
+
+
+def replace(text, old, new):
+    """Return the text with each spelling of one address turned into the other's."""
+    for before, after in zip(forms(old), forms(new), strict=True):
+        # Not inside a longer name: a full stop or .git may follow, a letter may not.
+        whole = rf"(?<![\w.]){re.escape(before)}(?![\w-]|\.(?!git\b)\w)"
+        text = re.sub(whole, after, text)
+    return text
+
+
+def write(url, root=ROOT):
+    """Set the address in _config.yml and in every copy; return the files changed."""
+    found = SHAPE.fullmatch(url)
+    if not found:
+        raise ValueError(
+            f"Expected an address such as https://github.com/me/fork. Received: {url!r}"
+        )
+    old, new = address(root), "https://github.com/{}/{}".format(*found.groups())
+    changed = []
+    for path in [root / "_config.yml", *copies(root)]:
+        before = path.read_text("utf8")
+        after = replace(before, old, new)
+        if after != before:
+            path.write_text(after, "utf8")
+            changed.append(path)
+    return changed
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit("Usage: make address URL=https://github.com/me/fork")
+    try:
+        changed = write(sys.argv[1])
+    except ValueError as error:
+        sys.exit(str(error))
+    for path in changed:
+        print(f"  {path.relative_to(ROOT)}")
+    print(f"The address is {address()}")
+
+
+if __name__ == "__main__":
+    main()

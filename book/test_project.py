@@ -1,0 +1,116 @@
+"""The files around the book say what is true: commands, table of contents, workflow."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import notebooks
+import pytest
+import yaml
+from address import ROOT
+
+README = ROOT / "README.md"
+WORKFLOW = ROOT / ".github" / "workflows" / "book.yml"
+OURS = ("python3 -m venv", ".venv/bin/")  # how a line of set-up begins in the README
+MACHINE = re.compile(r"(?<![\w.])/(?:work|tmp|root|home)/")
+
+
+def load(path):
+    return yaml.safe_load((ROOT / path).read_text("utf8"))
+
+
+def blocks(path):
+    """Return the lines of a page's blocks of shell commands."""
+    found = re.findall(r"^```(?:bash|sh)\n(.*?)^```", path.read_text("utf8"), re.M | re.S)
+    return [line for block in found for line in block.splitlines()]
+
+
+def dry_run(*targets):
+    """Return the lines that make would run on a clean clone."""
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", *targets],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.replace("\\\n", " ").splitlines()
+
+
+def test_every_chapter_is_in_the_table_of_contents_and_the_reverse():
+    files = [entry["file"] for part in load("_toc.yml")["parts"] for entry in part["chapters"]]
+    listed = [file for file in files if file.startswith("book/notebooks/")]
+    chapters = notebooks.chapters()
+    assert listed == [f"book/notebooks/{chapter.stem}" for chapter in chapters]
+
+
+def test_every_page_is_in_the_table_of_contents():
+    toc = load("_toc.yml")
+    files = {entry["file"] for part in toc["parts"] for entry in part["chapters"]}
+    pages = {f"book/appendix/{path.stem}" for path in ROOT.glob("book/appendix/*.md")}
+    assert pages <= files
+    assert toc["root"] == "book/index"
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_command_is_a_target(name):
+    targets = re.findall(r"(?:^|`)make ([a-z]+)", (ROOT / name).read_text("utf8"), re.M)
+    assert targets
+    for target in sorted(set(targets)):
+        assert dry_run(target, "URL=https://github.com/me/fork")
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_the_plain_lines_of_the_readme_are_those_of_the_makefile():
+    plain = [line for line in blocks(README) if line.startswith(OURS)]
+    made = [" ".join(line.split()) for line in dry_run("book", "test")]
+    assert len(plain) >= 6
+    assert [line for line in plain if line not in made] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_local_link_leads_somewhere(name):
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text("utf8"))
+    assert [link for link in links if ":" not in link and not (ROOT / link).exists()] == []
+
+
+def test_the_checks_of_a_change_are_the_two_commands_of_the_readme():
+    lines = (ROOT / ".ci" / "run").read_text("utf8").splitlines()
+    assert [line for line in lines if line.startswith("make ")] == ["make test", "make book"]
+    assert {"make test", "make book"} <= set(blocks(README))
+
+
+def test_every_action_is_pinned_by_its_commit():
+    uses = re.findall(r"uses: (\S+)(.*)", WORKFLOW.read_text("utf8"))
+    assert uses
+    for action, comment in uses:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r"  # v\d+\.\d+\.\d+", comment), action
+
+
+def test_only_publishing_may_write():
+    workflow = load(WORKFLOW)
+    assert workflow["permissions"] == {"contents": "read"}
+    allowed = {name: job.get("permissions") for name, job in workflow["jobs"].items()}
+    publish = allowed.pop("publish")
+    assert publish == {"pages": "write", "id-token": "write"}
+    assert set(allowed.values()) == {None}
+
+
+def test_nothing_names_a_folder_of_the_authors_machine():
+    files = [path for path in ROOT.glob("*") if path.is_file()]
+    for folder in ("book", "src", ".github", ".ci"):
+        files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    texts = [
+        path for path in files if path.suffix in (".md", ".ipynb", ".json", ".txt", ".yml")
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in texts
+        for match in MACHINE.finditer(path.read_text("utf8"))
+    ]
+    assert found == []
