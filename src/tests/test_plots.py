@@ -49,28 +49,32 @@ def test_points_that_are_not_in_a_plane_are_refused(z, classes):
 
 
 class Coordinates:
-    """A decoder whose image shows z itself, so that its place in the grid can be read."""
+    """A decoder whose image shows z: 10 · z0 + z1, and in the top row 100 more."""
 
     def predict(self, z, verbose):
         value = 10 * z[:, 0] + z[:, 1]
-        return np.tile(value[:, None, None, None], (1, 2, 2, 1))
+        images = np.tile(value[:, None, None, None], (1, 2, 2, 1))
+        images[:, 0] += 100
+        return images
 
 
-def test_the_grid_shows_each_point_at_its_place():
+def test_the_grid_shows_each_point_at_its_place_and_upright():
     axes = plots.latent_grid(Coordinates(), reach=1, steps=3).axes[0]
     picture = axes.images[0]
     left, right, bottom, top = picture.get_extent()
-    canvas = picture.get_array()
+    canvas = picture.get_array()  # its first row lies at the top
+    assert picture.origin == "upper"
+    assert axes.get_ylim()[0] < axes.get_ylim()[1]
 
     def shown_at(x, y):
         column = int((x - left) / (right - left) * canvas.shape[1])
-        row = int((y - top) / (bottom - top) * canvas.shape[0])
+        row = int((top - y) / (top - bottom) * canvas.shape[0])
         return canvas[row, column]
 
     for x in (-1, 0, 1):
         for y in (-1, 0, 1):
-            assert shown_at(x, y) == pytest.approx(10 * x + y)
-    assert axes.get_ylim()[0] < axes.get_ylim()[1]
+            assert shown_at(x, y - 0.2) == pytest.approx(10 * x + y)
+            assert shown_at(x, y + 0.2) == pytest.approx(10 * x + y + 100)
 
 
 def test_the_grid_takes_a_decoder():

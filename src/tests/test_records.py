@@ -2,6 +2,11 @@ import json
 
 import pytest
 from vaebook import records
+from vaebook.losses import beta_from_weight
+from vaebook.networks import NetworkSpec
+from vaebook.routes import PART_VI_WEIGHT, ROUTES
+
+NAMES = ("reconstruction", "mu", "log_var")
 
 
 @pytest.fixture
@@ -27,3 +32,47 @@ def test_an_unknown_record_is_refused(folder):
     records.save_record("mine", {})
     with pytest.raises(ValueError, match=r"out of \['mine'\]. Received: 'yours'"):
         records.load_record("yours")
+
+
+# The records that come with the package: what chapters show, and nothing else.
+SIX_EPOCHS = records.load_record("six_epochs")
+TARGET_MEMORY = records.load_record("target_memory")
+
+
+@pytest.mark.parametrize("record", [SIX_EPOCHS, TARGET_MEMORY], ids=["epochs", "memory"])
+def test_a_record_says_where_it_was_made(record):
+    expected = {"processor", "cores", "python", "tensorflow", "keras", "numpy"}
+    assert set(record["environment"]) == expected
+    assert all(record["environment"].values())
+
+
+def test_the_six_epochs_were_run_as_the_package_runs_them():
+    settings, spec = SIX_EPOCHS["settings"], NetworkSpec()
+    assert settings["weight"] == PART_VI_WEIGHT
+    assert settings["beta"] == beta_from_weight(
+        PART_VI_WEIGHT, spec.image_shape, spec.latent_dim
+    )
+    assert settings["route"] in ROUTES
+    assert (settings["images"], settings["batch_size"], settings["epochs"]) == (60_000, 128, 6)
+
+
+def test_the_six_epochs_have_three_seeds_at_three_learning_rates():
+    runs = {(run["learning_rate"], run["seed"]) for run in SIX_EPOCHS["runs"]}
+    assert runs == {(rate, seed) for rate in (1e-4, 5e-4, 1e-3) for seed in (1, 2, 3)}
+    assert len(SIX_EPOCHS["runs"]) == len(runs)
+
+
+@pytest.mark.parametrize("run", SIX_EPOCHS["runs"], ids=lambda run: f"{run['learning_rate']:g}")
+def test_the_recorded_parts_add_up_and_the_loss_falls(run):
+    history = run["history"]
+    parts = zip(*(history[f"{name}_loss"] for name in NAMES), strict=True)
+    # The last of 469 batches is smaller, and counts in full for the parts only.
+    assert [sum(part) for part in parts] == pytest.approx(history["loss"], rel=1e-3)
+    assert len(history["loss"]) == 6
+    assert sorted(history["loss"], reverse=True) == history["loss"]
+
+
+def test_the_memory_of_each_kind_of_target_is_recorded_once():
+    kinds = [run["targets"] for run in TARGET_MEMORY["runs"]]
+    assert len(set(kinds)) == len(kinds) == 7
+    assert all(run["growth_mb"] > 0 for run in TARGET_MEMORY["runs"])

@@ -7,6 +7,7 @@ import pytest
 from test_networks import SMALL
 from vaebook.networks import NetworkSpec
 from vaebook.routes import ROUTES
+from vaebook.targets import check_keys
 
 SPEC = NetworkSpec(latent_dim=3, **SMALL)
 WEIGHT = 0.25
@@ -34,6 +35,12 @@ def test_a_model_has_the_parameters_of_its_two_networks(route):
     model = route.build(NetworkSpec())
     assert model.count_params() == 229_125
     assert model.get_layer("encoder").count_params() == 117_764
+
+
+@every_route
+def test_losses_and_targets_are_keyed_by_the_outputs(route, images):
+    model = build(route)
+    check_keys(model.output, model.loss, route.targets(images))
 
 
 @every_route

@@ -121,8 +121,8 @@ def _digits():
 
 
 def _mnist():
-    if "VAEBOOK_MNIST" in os.environ:
-        path = Path(os.environ["VAEBOOK_MNIST"])
+    if named := os.environ.get("VAEBOOK_MNIST"):
+        path = Path(named)
         if not path.is_file():
             raise ValueError(
                 f"Expected the file mnist.npz named by VAEBOOK_MNIST. Received: {path}, "

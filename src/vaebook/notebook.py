@@ -11,20 +11,20 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 
-def show(figure: Figure, alt: str, caption: str, vector: bool = False) -> None:
+def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = False) -> None:
     """Display a figure with its alternative text and its caption, as one HTML figure.
 
     Args:
         figure: a matplotlib figure.
         alt: what is to be seen, for a reader who cannot see it.
-        caption: what the figure is, for every reader.
+        caption: what the figure is, for every reader; every figure of the book has one.
         vector: whether to embed it as SVG (drawings) or as PNG (pictures of data).
 
     Raises:
         ValueError: for an empty alt text or caption.
     """
-    for name, text in (("alt", alt), ("caption", caption)):
-        if not text.strip():
+    for name, text in (("alt", alt), ("caption", "none" if caption is None else caption)):
+        if not (text and text.strip()):
             raise ValueError(f"Expected {name} to say something. Received: {text!r}.")
     kind, mime = ("svg", "image/svg+xml") if vector else ("png", "image/png")
     file = io.BytesIO()
@@ -33,7 +33,7 @@ def show(figure: Figure, alt: str, caption: str, vector: bool = False) -> None:
     figure.savefig(file, format=kind, dpi=110, bbox_inches="tight", metadata=metadata)
     data = base64.b64encode(file.getvalue()).decode()
     image = f'<img alt="{html.escape(alt)}" src="data:{mime};base64,{data}"/>'
-    words = f"<figcaption>{html.escape(caption)}</figcaption>"
+    words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     element = f'<figure class="vaebook">{image}{words}</figure>'
     display({"text/html": element, "text/plain": alt}, raw=True)
 

@@ -185,19 +185,13 @@ def latent_grid(decoder, reach: float = 2.0, steps: int = 15) -> Figure:
     images = decoder.predict(z, verbose=0)  # (steps², height, width, channels)
     _, height, width, channels = images.shape
     tiles = images.reshape(steps, steps, height, width, channels)
-    canvas = tiles.transpose(0, 2, 1, 3, 4).reshape(steps * height, steps * width, channels)
+    upwards = tiles[::-1]  # the first row of a picture is its uppermost
+    canvas = upwards.transpose(0, 2, 1, 3, 4).reshape(steps * height, steps * width, channels)
     figure = Figure(figsize=(5.6, 5.6))
     axes = figure.subplots()
     border = reach + ticks[1] / 2 - ticks[0] / 2  # half a tile beyond the outermost points
-    axes.imshow(
-        canvas.squeeze(),
-        cmap="gray_r",
-        vmin=0,
-        vmax=1,
-        origin="upper",
-        extent=(-border, border, border, -border),
-    )
-    axes.invert_yaxis()
+    extent = (-border, border, -border, border)
+    axes.imshow(canvas.squeeze(), cmap="gray_r", vmin=0, vmax=1, extent=extent)
     axes.set(xlabel="latent variable 0", ylabel="latent variable 1")
     return figure
 
