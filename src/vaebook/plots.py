@@ -80,7 +80,7 @@ def wiring(part: str) -> Figure:
     """
     if part not in _PARTS:
         raise ValueError(f"Expected a part out of {list(_PARTS)}. Received: {part!r}.")
-    figure = Figure(figsize=(11, 2.7))
+    figure = Figure(figsize=(9.8, 2.6))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-0.7, 11.0), ylim=(-0.5, 2.5))
     axes.axis("off")
