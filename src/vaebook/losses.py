@@ -9,8 +9,9 @@ image from the prior is ½ Σ k in nats. Part VI of the article that this book g
 trains on the mean of k over the latent variables, split into its mu part, mu², and its
 log_var part, exp(log_var) − 1 − log_var.
 
-In float32 all of these are finite for mu from −1e18 to 1e18 and log_var up to 80. Beyond that a loss may be infinite, which the log shows; it is never NaN unless its
-input is, or its weight is 0.
+In float32 all of these are finite for mu from −1e18 to 1e18 and log_var up to 80. Beyond
+that a loss may be infinite, which the log shows; it is never NaN unless its input is, or
+its weight is 0.
 """
 
 import math
