@@ -8,7 +8,15 @@ import pytest
 
 # Whose addresses on GitHub the book may name beside its own. me/fork is the example that
 # the pages give.
-OTHERS = {"keras-team", "tensorflow", "executablebooks", "jupyter-book", "me"}
+OTHERS = {
+    "davidADSP",
+    "fchollet",
+    "keras-team",
+    "tensorflow",
+    "executablebooks",
+    "jupyter-book",
+    "me",
+}
 FOUND = re.compile(
     r"(?:colab\.research\.google\.com/github|(?<![\w.])github\.com)/([\w.-]+)/([\w.-]*\w)"
 )

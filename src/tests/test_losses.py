@@ -8,6 +8,7 @@ from vaebook.losses import (
     LogVarLoss,
     MuLoss,
     beta_from_weight,
+    beta_of_reductions,
     weight_from_beta,
 )
 
@@ -201,3 +202,98 @@ def test_beta_makes_the_mean_loss_the_beta_vae_s():
 def test_wrong_arguments_of_the_conversions_are_refused(convert, arguments, message):
     with pytest.raises(ValueError, match=message):
         convert(*arguments)
+
+
+@pytest.mark.parametrize("mu", [0.0, 1e18, -1e18])
+@pytest.mark.parametrize("log_var", [-1e30, -80.0, 80.0])
+def test_the_edges_of_the_stated_range_give_finite_losses(mu, log_var):
+    mus, log_vars = np.full((1, 100), mu, "float32"), np.full((1, 100), log_var, "float32")
+    for loss, y_pred in (
+        (MuLoss(), mus),
+        (LogVarLoss(), log_vars),
+        (GaussianKL(), np.stack([mus, log_vars], axis=1)),
+    ):
+        assert np.isfinite(values(loss, y_pred)).all()
+
+
+@pytest.mark.parametrize(("mu", "log_var"), [(1e30, 0.0), (0.0, 100.0), (3e38, -3e38)])
+def test_beyond_the_stated_range_a_loss_is_infinite_and_not_nan(mu, log_var):
+    y_pred = np.array([[[mu, mu], [log_var, log_var]]], "float32")
+    assert values(GaussianKL(), y_pred).tolist() == [np.inf]
+
+
+def test_gaussian_kl_by_quadrature():
+    mu, log_var = np.array([0.7, -1.1]), np.array([-1.5, 0.4])
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    z = mu[:, np.newaxis] + np.exp(log_var / 2)[:, np.newaxis] * nodes
+    log_ratio = -0.5 * (nodes**2 + log_var[:, np.newaxis]) + 0.5 * z**2
+    by_quadrature = np.sum(log_ratio @ weights) / weights.sum()
+    received = values(GaussianKL(), [[mu.tolist(), log_var.tolist()]])
+    assert received == pytest.approx([by_quadrature], rel=1e-5)
+
+
+RGB = (4, 6, 3)
+LATENT_DIM = 5
+
+
+def nats_and_divergence(seed):
+    """One image's cross-entropy, squared error and KL, in float64, and what they come from."""
+    rng = np.random.default_rng(seed)
+    true, guess = rng.uniform(0.1, 0.9, size=(2, *RGB))
+    mu, log_var = rng.normal(size=(2, LATENT_DIM))
+    nats = -(true * np.log(guess) + (1 - true) * np.log1p(-guess))
+    return nats, (true - guess) ** 2, mu**2 + np.exp(log_var) - 1 - log_var
+
+
+@pytest.mark.parametrize("pixels", ["sum", "mean"])
+@pytest.mark.parametrize("latents", ["sum", "mean"])
+@pytest.mark.parametrize(("error", "variance"), [("crossentropy", 1.0), ("squared", 0.3)])
+def test_beta_of_reductions_makes_the_loss_a_multiple_of_the_beta_vae_s(
+    pixels, latents, error, variance
+):
+    reduce = {"sum": np.sum, "mean": np.mean}
+    beta = beta_of_reductions(
+        RGB,
+        LATENT_DIM,
+        pixels=pixels,
+        latents=latents,
+        reconstruction_factor=3.0,
+        kl_factor=0.7,
+        error=error,
+        pixel_variance=variance,
+    )
+    multiples = []
+    for seed in range(3):
+        nats, squares, k = nats_and_divergence(seed)
+        loss = 3.0 * reduce[pixels](nats if error == "crossentropy" else squares)
+        loss += 0.7 * reduce[latents](k)
+        likelihood = nats.sum() if error == "crossentropy" else squares.sum() / (2 * variance)
+        multiples.append(loss / (likelihood + beta * 0.5 * k.sum()))
+    assert multiples == pytest.approx(3 * [multiples[0]], rel=1e-12)
+
+
+def test_beta_of_reductions_agrees_with_beta_from_weight():
+    received = beta_of_reductions(RGB, 7, pixels="mean", latents="mean", kl_factor=1e-3)
+    assert received == pytest.approx(beta_from_weight(1e-3, RGB, 7))
+
+
+def test_beta_of_plain_sums_is_one():
+    assert beta_of_reductions((28, 28, 1), 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pixels": "average"}, r"pixels to be one of \('sum', 'mean'\). Received: 'average'"),
+        ({"latents": None}, r"latents to be one of \('sum', 'mean'\). Received: None"),
+        ({"error": "mse"}, r"error to be one of .*'squared'\). Received: 'mse'"),
+        ({"reconstruction_factor": 0}, "reconstruction_factor > 0. Received: .*=0"),
+        ({"pixel_variance": -1.0}, "pixel_variance > 0. Received: pixel_variance=-1.0"),
+        ({"kl_factor": float("nan")}, "kl_factor ≥ 0. Received: kl_factor=nan"),
+        ({"latent_dim": 0}, "latent_dim ≥ 1. Received: latent_dim=0"),
+        ({"image_shape": (28, 28)}, r"\(height, width, channels\)"),
+    ],
+)
+def test_a_wrong_description_of_a_loss_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        beta_of_reductions(**{"image_shape": (28, 28, 1), "latent_dim": 2, **options})

@@ -1,0 +1,121 @@
+"""Try the textbook recipe under Keras 2, and record what it answers.
+
+    python book/record_closed_over_loss.py                     installs tf_keras aside
+    python book/record_closed_over_loss.py --python OTHER      an interpreter that has it
+
+A loss closes over the encoder's symbolic tensors. Chapter 3 runs it under this book's Keras
+and shows the other answers from the record: those of tf_keras, which is Keras 2, compiled,
+eager, and with TensorFlow's eager execution switched off as in TensorFlow 1. The book does
+not need tf_keras, so it goes into a folder that is removed again. Takes a few minutes.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from vaebook.records import save_record
+
+VERSION = "2.21.0"  # of tf_keras and of the TensorFlow that it belongs to
+
+# Runs in the other interpreter, once for each mode of execution.
+CHILD = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+from importlib.metadata import version
+
+mode = sys.argv[1]
+if mode == "eager execution disabled":
+    tf.compat.v1.disable_eager_execution()
+import tf_keras as keras
+from tf_keras import layers
+
+tf.random.set_seed(3)
+image = keras.Input((8, 8, 1))
+features = layers.Dense(8, activation="relu")(layers.Flatten()(image))
+mu = layers.Dense(2, name="mu")(features)
+log_var = layers.Dense(2, name="log_var")(features)
+
+def draw_z(heads):
+    return heads[0] + tf.exp(heads[1] / 2) * tf.random.normal(tf.shape(heads[0]))
+
+pixels = layers.Dense(64, activation="sigmoid")(layers.Lambda(draw_z)([mu, log_var]))
+model = keras.Model(image, layers.Reshape((8, 8, 1))(pixels))
+
+def closed_over_loss(target, reconstruction):
+    crossentropy = tf.reduce_mean(keras.losses.binary_crossentropy(target, reconstruction))
+    k = tf.square(mu) + tf.exp(log_var) - 1 - log_var
+    return crossentropy + 1e-3 * tf.reduce_mean(k)
+
+options = {"run_eagerly": True} if mode == "run_eagerly=True" else {}
+model.compile("adam", loss=closed_over_loss, **options)
+x = np.random.default_rng(3).uniform(size=(64, 8, 8, 1)).astype("float32")
+answer = {
+    "mode": mode,
+    "tensor": type(mu).__name__,
+    "versions": {name: version(name) for name in ("tensorflow", "tf_keras")},
+}
+try:
+    model.fit(x, x, verbose=0)
+except Exception as error:
+    answer["error"], answer["message"] = type(error).__name__, str(error)
+print(json.dumps(answer))
+"""
+MODES = ("fit as it is", "run_eagerly=True", "eager execution disabled")
+
+
+def install(folder):
+    """Make an interpreter with tf_keras in a folder, and return its path."""
+    uv = Path(sys.executable).with_name("uv")
+    python = folder / "bin" / "python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    packages = [f"{name}=={VERSION}" for name in ("tensorflow", "tf_keras")]
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
+    return python
+
+
+def said(message):
+    """Return what an error says about itself, without the frames that name folders."""
+    found = re.search(r"(?:TypeError|ValueError): (.*)", message, re.DOTALL)
+    text = found.group(1) if found else message
+    return " ".join(text.split())
+
+
+def ask(python, mode):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [python, "-c", CHILD, mode], check=True, capture_output=True, text=True, env=environment
+    )
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if "message" in answer:
+        answer["message"] = said(answer["message"])
+    print(f"{mode:26} {answer.get('error', 'runs')}", flush=True)
+    return answer
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", help="an interpreter that has tf_keras")
+    python = parser.parse_args().python
+    with tempfile.TemporaryDirectory() as folder:
+        python = python or install(Path(folder, "keras2"))
+        runs = [ask(python, mode) for mode in MODES]
+    versions = runs[0]["versions"]
+    for run in runs:
+        del run["versions"]
+    record = {
+        "date": datetime.date.today().isoformat(),
+        "versions": versions,
+        "runs": runs,
+    }
+    print(f"saved in {save_record('closed_over_loss', record).name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,374 @@
+"""How good a trained model is, in nats per image: bounds on its log-likelihood.
+
+Every number here is an estimate from drawn points, so every function takes the number of
+samples and a seed, and its result carries both. Image number i draws its noise from
+`numpy.random.default_rng([seed, i])`: the result depends neither on the batch size nor on
+the images after it, and more samples begin with the fewer ones.
+
+An encoder is a Keras model or a function that gives mu and log_var as the last two of its
+outputs. A decoder is a Keras model or a function from z, shape (batch, latent_dim), to what
+the likelihood needs: the probabilities of the pixels, or their means. mu is accepted from
+−1e18 to 1e18, and log_var up to 80, where float32 has room to spare on either side; other
+values raise an error.
+
+With grey pixels the Bernoulli likelihood is none: its sums over images do not add up to 1.
+Compare such numbers with each other, and quote likelihoods for binary images only.
+"""
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from vaebook.targets import check_images
+
+LARGEST_MU = 1e18
+LARGEST_LOG_VAR = 80.0
+CLIP = 1e-7  # as Keras clips probabilities, so that no pixel costs more than 16.2 nats
+
+LogLikelihood = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Elbo(NamedTuple):
+    """Nats per image, shape (n,) each: `elbo` is `reconstruction` − `kl`."""
+
+    elbo: np.ndarray
+    reconstruction: np.ndarray
+    kl: np.ndarray
+    samples: int
+    seed: int
+
+
+class Bound(NamedTuple):
+    """A lower bound on the log-likelihood of each image, in nats, shape (n,)."""
+
+    bound: np.ndarray
+    samples: int
+    seed: int
+
+
+class ActiveUnits(NamedTuple):
+    """How many latent variables are in use, and the variance of each one's mu."""
+
+    count: int
+    variances: np.ndarray
+    threshold: float
+
+
+def bernoulli_log_likelihood(images: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return log p(x|z) of each image under independent pixels, in nats, shape (n,).
+
+    Args:
+        images: pixels in [0, 1], shape (n, height, width, channels).
+        probabilities: the decoder's, of the same shape. They are clipped to
+            [1e-7, 1 − 1e-7], which leaves them a distribution.
+
+    Raises:
+        ValueError: for another shape, or values outside [0, 1] or not finite.
+
+    Source: Kingma and Welling (2014), appendix C.1.
+    """
+    check_images(images)
+    if np.shape(images) != np.shape(probabilities):
+        raise ValueError(
+            f"Expected probabilities of the images' shape {np.shape(images)}. "
+            f"Received: shape {np.shape(probabilities)}."
+        )
+    check_images(probabilities)
+    x = np.asarray(images, "float64")
+    p = np.clip(np.asarray(probabilities, "float64"), CLIP, 1 - CLIP)
+    return np.sum(x * np.log(p) + (1 - x) * np.log1p(-p), axis=(1, 2, 3))
+
+
+def gaussian_log_likelihood(
+    x: np.ndarray, means: np.ndarray, variance: float = 1.0
+) -> np.ndarray:
+    """Return log p(x|z) under independent normal values of one variance, in nats, shape (n,).
+
+    Args:
+        x, means: of one shape (n, …).
+        variance: that of every value, > 0.
+
+    Raises:
+        ValueError: for different shapes or a variance that is not positive and finite.
+
+    Source: Kingma and Welling (2014), appendix C.2, with one variance for all.
+    """
+    if np.shape(x) != np.shape(means):
+        raise ValueError(
+            f"Expected means of x's shape {np.shape(x)}. Received: shape {np.shape(means)}."
+        )
+    if not (np.isfinite(variance) and variance > 0):
+        raise ValueError(f"Expected a finite variance > 0. Received: variance={variance}.")
+    errors = np.asarray(x, "float64") - np.asarray(means, "float64")
+    each = -0.5 * (errors**2 / variance + np.log(2 * np.pi * variance))
+    return each.reshape(len(each), -1).sum(axis=1)
+
+
+def gaussian_kl(mu: np.ndarray, log_var: np.ndarray) -> np.ndarray:
+    """Return the KL divergence from N(mu, exp(log_var)) to N(0, 1), in nats, shape (n,).
+
+    The same as `vaebook.losses.GaussianKL`, in float64, and with bad input refused.
+
+    Args:
+        mu, log_var: shape (n, latent_dim). A negative log_var is a variance below 1.
+
+    Raises:
+        ValueError: for other shapes, or values that are not finite or beyond the range.
+
+    Source: Kingma and Welling (2014), appendix B.
+    """
+    mu, log_var = _checked_codes(mu, log_var)
+    return 0.5 * np.sum(mu**2 + np.expm1(log_var) - log_var, axis=1)
+
+
+def elbo(
+    encoder: Callable[[np.ndarray], Any],
+    decoder: Callable[[np.ndarray], Any],
+    images: np.ndarray,
+    samples: int = 1,
+    seed: int = 0,
+    batch_size: int = 1_000,
+    log_likelihood: LogLikelihood = bernoulli_log_likelihood,
+) -> Elbo:
+    """Return the evidence lower bound of each image, and the two terms that it is made of.
+
+    The reconstruction term is a mean over `samples` drawn points; the KL term is exact.
+
+    Args:
+        encoder, decoder: see the head of this module.
+        images: shape (n, …), n ≥ 1.
+        samples: how many points to draw for each image, ≥ 1.
+        seed: fixes the noise.
+        batch_size: how many points are decoded at once. The memory needed is that of
+            decoding so many, plus 8 · latent_dim bytes for each of max(batch_size, samples)
+            points, whatever n is.
+        log_likelihood: from images and decoded points to log p(x|z), shape (n,).
+
+    Raises:
+        TypeError, ValueError: for counts that are no integers ≥ 1, or an encoder, a decoder
+            or images that give anything but finite numbers of the expected shape.
+
+    Source: Kingma and Welling (2014), equation 3; chapter 2.
+    """
+    x, mu, log_var = _encoded(encoder, images, batch_size)
+    blocks = _drawn(decoder, x, mu, log_var, samples, seed, batch_size, log_likelihood)
+    reconstruction = np.concatenate([given_z.mean(axis=1) for _, given_z in blocks])
+    kl = gaussian_kl(mu, log_var)
+    return Elbo(reconstruction - kl, reconstruction, kl, samples, seed)
+
+
+def importance_weighted_bound(
+    encoder: Callable[[np.ndarray], Any],
+    decoder: Callable[[np.ndarray], Any],
+    images: np.ndarray,
+    samples: int,
+    seed: int = 0,
+    batch_size: int = 1_000,
+    log_likelihood: LogLikelihood = bernoulli_log_likelihood,
+) -> Bound:
+    """Return log of the mean of p(x, z) / q(z|x) over drawn points, for each image.
+
+    In expectation it lies between the ELBO, where it starts for one sample, and log p(x),
+    which it approaches with more. Weights are added up as logarithms, so that none is lost.
+
+    Args:
+        samples: how many points to draw for each image, ≥ 1; the k of the paper.
+        encoder, decoder, images, seed, batch_size, log_likelihood: as for `elbo`, and so is
+            the memory.
+
+    Raises:
+        TypeError, ValueError: as for `elbo`.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8; chapter 2.
+    """
+    x, mu, log_var = _encoded(encoder, images, batch_size)
+    blocks = _drawn(decoder, x, mu, log_var, samples, seed, batch_size, log_likelihood)
+    bounds = []
+    start = 0
+    for noise, given_z in blocks:
+        m, s = (
+            array[start : start + len(noise), np.newaxis] for array in (mu, np.exp(log_var / 2))
+        )
+        z = m + s * noise  # (images, samples, latent_dim)
+        # log p(z) − log q(z|x): both have the same constant, and (z − mu) / s is the noise.
+        log_ratio = 0.5 * np.sum(noise**2 - z**2, axis=2) + np.log(s).sum(axis=2)
+        bounds.append(np.logaddexp.reduce(given_z + log_ratio, axis=1) - np.log(samples))
+        start += len(noise)
+    return Bound(np.concatenate(bounds), samples, seed)
+
+
+def log_likelihood_on_grid(
+    decoder: Callable[[np.ndarray], Any],
+    images: np.ndarray,
+    steps: int = 241,
+    reach: float = 6.0,
+    batch_size: int = 1_000,
+) -> np.ndarray:
+    """Return log p(x) of each image for a decoder with two latent variables, by quadrature.
+
+    Adds up p(x|z) p(z) over a square grid of points. The rule is exact to many digits where
+    the distance of two points, 2 · reach / (steps − 1), is below the width of each image's
+    posterior; compare two values of `steps` to see that it is. Bernoulli pixels.
+
+    Args:
+        decoder: from z, shape (batch, 2), to probabilities of the images' shape.
+        images: pixels in [0, 1], shape (n, height, width, channels).
+        steps: how many points in each direction, ≥ 2.
+        reach: the grid goes from −reach to reach, in standard deviations of the prior.
+        batch_size: how many points are decoded at once. Memory: that, and 8 · n ·
+            batch_size bytes.
+
+    Raises:
+        TypeError, ValueError: for wrong counts, images, or decoded images.
+
+    Source: the trapezoidal rule; chapter 2.
+    """
+    check_images(images)
+    steps, batch_size = _count("steps", steps, 2), _count("batch_size", batch_size)
+    if not (np.isfinite(reach) and reach > 0):
+        raise ValueError(f"Expected a finite reach > 0. Received: reach={reach}.")
+    x = np.reshape(images, (len(images), -1)).astype("float64")
+    ticks, step = np.linspace(-reach, reach, steps, retstep=True)
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
+    log_prior = 2 * np.log(step) - np.log(2 * np.pi) - 0.5 * np.sum(grid**2, axis=1)
+    total = np.full(len(x), -np.inf)
+    for start in range(0, len(grid), batch_size):
+        z = grid[start : start + batch_size]
+        p = _decoded(decoder, z)
+        check_images(p)
+        p = np.clip(p.reshape(len(z), -1).astype("float64"), CLIP, 1 - CLIP)
+        if p.shape[1] != x.shape[1]:
+            raise ValueError(
+                f"Expected decoded images of {x.shape[1]} values. Received: {p.shape[1]}."
+            )
+        # Σ x log p + (1 − x) log(1 − p), for all pairs of an image and a point at once
+        given_z = x @ (np.log(p) - np.log1p(-p)).T + np.log1p(-p).sum(axis=1)
+        joint = np.logaddexp.reduce(given_z + log_prior[start : start + batch_size], axis=1)
+        total = np.logaddexp(total, joint)
+    return total
+
+
+def active_units(mu: np.ndarray, threshold: float = 0.01) -> ActiveUnits:
+    """Count the latent variables whose mu varies from image to image.
+
+    Args:
+        mu: the encoder's, for many images, shape (n, latent_dim), n ≥ 2.
+        threshold: a latent variable is active where the variance of its mu exceeds this.
+
+    Raises:
+        ValueError: for another shape, values that are not finite, or a negative threshold.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), section 5.2, and their threshold.
+    """
+    mu = np.asarray(mu, "float64")
+    if mu.ndim != 2 or len(mu) < 2 or mu.shape[1] < 1:
+        raise ValueError(
+            f"Expected mu of shape (n, latent_dim), n ≥ 2. Received: shape {mu.shape}."
+        )
+    _check_finite("mu", mu)
+    if not (np.isfinite(threshold) and threshold >= 0):
+        raise ValueError(f"Expected a finite threshold ≥ 0. Received: threshold={threshold}.")
+    variances = mu.var(axis=0)
+    return ActiveUnits(int(np.sum(variances > threshold)), variances, float(threshold))
+
+
+def _count(name, value, smallest=1):
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise TypeError(f"Expected {name} to be an integer. Received: {value!r}.") from None
+    if whole < smallest:
+        raise ValueError(f"Expected {name} ≥ {smallest}. Received: {name}={whole}.")
+    return whole
+
+
+def _check_finite(name, array):
+    wrong = int(np.sum(~np.isfinite(array)))
+    if wrong:
+        raise ValueError(
+            f"Expected finite values of {name}. Received: {wrong} of {array.size} are not."
+        )
+
+
+def _checked_codes(mu, log_var):
+    """Return mu and log_var in float64, or say what is wrong with them."""
+    mu, log_var = np.asarray(mu, "float64"), np.asarray(log_var, "float64")
+    if mu.ndim != 2 or mu.shape != log_var.shape or mu.shape[1] < 1:
+        raise ValueError(
+            "Expected mu and log_var of one shape (n, latent_dim). "
+            f"Received: shapes {mu.shape} and {log_var.shape}."
+        )
+    _check_finite("mu", mu)
+    _check_finite("log_var", log_var)
+    if np.any(np.abs(mu) > LARGEST_MU):
+        raise ValueError(
+            f"Expected |mu| ≤ {LARGEST_MU:g}. Received: mu up to {np.abs(mu).max():g}."
+        )
+    if np.any(log_var > LARGEST_LOG_VAR):
+        raise ValueError(
+            f"Expected log_var ≤ {LARGEST_LOG_VAR:g}. "
+            f"Received: log_var up to {log_var.max():g}."
+        )
+    return mu, log_var
+
+
+def _encoded(encoder, images, batch_size):
+    x = np.asarray(images)
+    batch_size = _count("batch_size", batch_size)
+    if x.ndim < 2 or len(x) == 0:
+        raise ValueError(f"Expected images of shape (n, …), n ≥ 1. Received: shape {x.shape}.")
+    _check_finite("the images", x)
+    parts = []
+    for start in range(0, len(x), batch_size):
+        outputs = encoder(x[start : start + batch_size])
+        if not isinstance(outputs, list | tuple) or len(outputs) < 2:
+            raise TypeError(
+                "Expected an encoder whose last two outputs are mu and log_var. "
+                f"Received: {type(outputs).__name__}."
+            )
+        parts.append([np.asarray(output) for output in outputs[-2:]])
+    mu, log_var = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if len(mu) != len(x):
+        raise ValueError(f"Expected {len(x)} rows of mu. Received: shape {mu.shape}.")
+    return x, *_checked_codes(mu, log_var)
+
+
+def _decoded(decoder, z):
+    return np.asarray(decoder(z.astype("float32")))
+
+
+def _drawn(
+    decoder, x, mu, log_var, samples, seed, batch_size, log_likelihood
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield noise and log p(x|z), some images at a time and all samples of each.
+
+    Shapes (images, samples, latent_dim) and (images, samples).
+    """
+    samples, batch_size = _count("samples", samples), _count("batch_size", batch_size)
+    at_once = max(1, batch_size // samples)
+    spread = np.exp(log_var / 2)
+    latent_dim = mu.shape[1]
+    for start in range(0, len(x), at_once):
+        rows = range(start, min(start + at_once, len(x)))
+        generators = [np.random.default_rng([seed, row]) for row in rows]
+        noise = np.stack([rng.normal(size=(samples, latent_dim)) for rng in generators])
+        z = mu[rows, np.newaxis] + spread[rows, np.newaxis] * noise
+        z = z.reshape(-1, latent_dim)
+        of_image = np.repeat(rows, samples)
+        given_z = np.concatenate(
+            [
+                log_likelihood(
+                    x[of_image[first : first + batch_size]],
+                    _decoded(decoder, z[first : first + batch_size]),
+                )
+                for first in range(0, len(z), batch_size)
+            ]
+        )
+        if np.shape(given_z) != (len(z),):
+            raise ValueError(
+                f"Expected one log-likelihood for each of {len(z)} points. "
+                f"Received: shape {np.shape(given_z)}."
+            )
+        _check_finite("the log-likelihood", given_z)
+        yield noise, given_z.reshape(len(rows), samples)
