@@ -31,6 +31,7 @@ format: $(VENV)/ready  # mend what can be mended; notebooks follow their chapter
 records: $(VENV)/ready  # measure what the chapters show from a record; takes hours
 	$(BIN)/python book/record_six_epochs.py
 	$(BIN)/python book/record_target_memory.py
+	$(BIN)/python book/record_behaviours.py
 
 address: $(VENV)/ready  # make address URL=https://github.com/me/fork
 	$(BIN)/python book/address.py $(URL)

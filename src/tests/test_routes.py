@@ -1,22 +1,15 @@
+"""What every route has in common. Its behaviours are in test_behaviours.py."""
+
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+from vaebook.behaviours import SPEC
 from vaebook.networks import NetworkSpec
 from vaebook.routes import ROUTES
 
-SPEC = NetworkSpec(
-    image_shape=(8, 8, 1),
-    latent_dim=3,
-    encoder_filters=(4,),
-    encoder_kernels=(3,),
-    encoder_strides=(2,),
-    decoder_filters=(1,),
-    decoder_kernels=(3,),
-    decoder_strides=(2,),
-)
 WEIGHT = 0.25
 RECONSTRUCTION = "reconstruction_loss"
 
@@ -61,36 +54,8 @@ def test_the_loss_is_part_vi_s(route, images):
 
 
 @every_route
-def test_sample_weights_reach_both_sides(route, images):
-    weights = np.array([0, 1, 2, 0.5, 0, 3], "float32")
-    crossentropy, divergence = objective(build(route), images)
-    model = build(route)
-    y = route.targets(images)
-    loss = model.evaluate(images, y, sample_weight=weights, verbose=0, return_dict=True)["loss"]
-    # No layer sees the sample weights.
-    of_kl = 1 if route.name == "kl_layer" else weights
-    expected = (weights * crossentropy + of_kl * divergence).mean()
-    assert loss == pytest.approx(expected, rel=1e-6)
-
-
-@every_route
-def test_a_smaller_last_batch_counts_by_its_size(route, images):
-    model = build(route)
-    halves = [objective(model, half) for half in (images[:4], images[4:])]
-    expected = np.concatenate([sum(half) for half in halves]).mean()
-    y = route.targets(images)
-    logs = build(route).evaluate(images, y, batch_size=4, verbose=0, return_dict=True)
-    assert logs["loss"] == pytest.approx(expected, rel=1e-6)
-
-
-@every_route
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 2}],
-    ids=str,
-)
-def test_training_lowers_the_loss(route, images, options):
-    model = build(route, **options, optimizer=keras.optimizers.Adam(0.01))
+def test_training_lowers_the_loss(route, images):
+    model = build(route, optimizer=keras.optimizers.Adam(0.01), run_eagerly=True)
     y = route.targets(images)
     history = model.fit(
         images, y, validation_data=(images, y), batch_size=3, epochs=4, verbose=0
@@ -103,38 +68,12 @@ def test_training_lowers_the_loss(route, images, options):
 def test_one_seed_is_one_training(route, images):
     def train():
         keras.utils.set_random_seed(3)  # the order of the batches
-        model = build(route)
+        model = build(route, run_eagerly=True)
         model.fit(images, route.targets(images), batch_size=2, epochs=2, verbose=0)
         return model.get_weights()
 
     for one, other in zip(train(), train(), strict=True):
         assert np.array_equal(one, other)
-
-
-@every_route
-def test_mixed_bfloat16_trains_and_keeps_the_loss_in_float32(route, images):
-    exact = build(route).evaluate(images, route.targets(images), verbose=0, return_dict=True)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = build(route)
-        logs = model.evaluate(images, route.targets(images), verbose=0, return_dict=True)
-        assert logs["loss"] == pytest.approx(exact["loss"], rel=2e-2)
-        model.fit(images, route.targets(images), verbose=0)
-    finally:
-        keras.config.set_dtype_policy("float32")
-
-
-def test_the_routes_compute_the_same(images):
-    losses, weights = {}, {}
-    for route in ROUTES.values():
-        model = build(route, optimizer=keras.optimizers.Adam(1e-3))
-        for _ in range(4):
-            losses[route.name] = model.train_on_batch(images, route.targets(images))[0]
-        weights[route.name] = model.get_weights()
-    for name in ROUTES:
-        assert losses[name] == pytest.approx(losses["pass_through"], rel=1e-6), name
-        for one, other in zip(weights[name], weights["pass_through"], strict=True):
-            assert np.allclose(one, other, atol=1e-6), name
 
 
 IN_ANOTHER_PROCESS = """
@@ -156,7 +95,7 @@ for name, route in vaebook.routes.ROUTES.items():
 def test_a_saved_model_goes_on_in_another_process(images, tmp_path):
     models = {}
     for name, route in ROUTES.items():
-        models[name] = build(route)
+        models[name] = build(route, run_eagerly=True)
         models[name].fit(images, route.targets(images), verbose=0)
         models[name].save(tmp_path / f"{name}.keras")
     np.save(tmp_path / "x.npy", images)
