@@ -32,6 +32,7 @@ records: $(VENV)/ready  # measure what the chapters show from a record; takes ho
 	$(BIN)/python book/record_six_epochs.py
 	$(BIN)/python book/record_target_memory.py
 	$(BIN)/python book/record_behaviours.py
+	$(BIN)/python book/record_cost.py
 
 address: $(VENV)/ready  # make address URL=https://github.com/me/fork
 	$(BIN)/python book/address.py $(URL)
