@@ -84,6 +84,7 @@ x = np.load(folder + "/x.npy")
 for name, route in vaebook.routes.ROUTES.items():
     model = keras.saving.load_model(f"{folder}/{name}.keras", safe_mode=True)
     predicted = model.predict(x, verbose=0)
+    model.reset_metrics()
     loss = model.train_on_batch(x, route.targets(x))
     if isinstance(predicted, dict):
         predicted = predicted["reconstruction"]
@@ -109,6 +110,7 @@ def test_a_saved_model_goes_on_in_another_process(images, tmp_path):
         predicted = model.predict(images, verbose=0)
         if isinstance(predicted, dict):
             predicted = predicted["reconstruction"]
+        model.reset_metrics()
         loss = model.train_on_batch(images, ROUTES[name].targets(images))
         assert np.allclose(answer["predicted"], predicted, atol=1e-6), name
         assert np.allclose(answer["loss"], loss, rtol=1e-6), name
