@@ -33,6 +33,8 @@ records: $(VENV)/ready  # measure what the chapters show from a record; takes ho
 	$(BIN)/python book/record_target_memory.py
 	$(BIN)/python book/record_mnist_bounds.py
 	$(BIN)/python book/record_closed_over_loss.py
+	$(BIN)/python book/record_behaviours.py
+	$(BIN)/python book/record_cost.py
 
 address: $(VENV)/ready  # make address URL=https://github.com/me/fork
 	$(BIN)/python book/address.py $(URL)

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from vaebook.layers import Sampling
+from vaebook.layers import KLDivergence, Sampling
 
 
 def test_sampling_has_the_mean_and_variance_it_is_given():
@@ -130,3 +130,62 @@ print(np.array_equal(Sampling(seed=1)(zeros), Sampling(seed=1)(zeros)))
 """
     )
     assert printed.split() == ["True"]
+
+
+MU = np.array([[1.0, -2.0], [0.0, 0.5]], "float32")
+LOG_VAR = np.log(np.array([[4.0, 1.0], [0.5, 2.0]], "float32"))
+# By hand: k = mu² + exp(log_var) − 1 − log_var, first image (1 + 3 − ln 4, 4), second
+# image (−½ + ln 2, ¼ + 1 − ln 2).
+MEAN_OF_K = (4 - np.log(4) + 4 - 0.5 + np.log(2) + 1.25 - np.log(2)) / 4
+
+
+def test_kl_divergence_hands_its_inputs_on_and_adds_the_mean_of_k():
+    layer = KLDivergence(0.5)
+    mu, log_var = layer([tf.constant(MU), tf.constant(LOG_VAR)])
+    assert np.array_equal(mu, MU)
+    assert np.array_equal(log_var, LOG_VAR)
+    assert [float(loss) for loss in layer.losses] == [pytest.approx(0.5 * MEAN_OF_K)]
+
+
+def test_kl_divergence_shows_the_mean_over_images_whatever_the_batches():
+    layer = KLDivergence()
+    layer([tf.constant(np.tile(MU[:1], (3, 1))), tf.constant(np.tile(LOG_VAR[:1], (3, 1)))])
+    layer([tf.constant(MU[1:]), tf.constant(LOG_VAR[1:])])
+    one, other = (8 - np.log(4)) / 2, 0.75 / 2
+    assert float(layer.metrics[0].result()) == pytest.approx((3 * one + other) / 4)
+
+
+def test_kl_divergence_computes_in_float32_in_bfloat16_models():
+    # 1.015625 is a bfloat16; its square is not.
+    mu = tf.constant([[1.015625]], "bfloat16")
+    layer = KLDivergence(dtype="mixed_bfloat16")
+    passed, _ = layer([mu, tf.zeros_like(mu)])
+    assert passed.dtype == "bfloat16"
+    assert layer.losses[0].dtype == "float32"
+    assert float(layer.losses[0]) == 1.015625**2
+
+
+def test_kl_divergence_keeps_a_variable_out_of_the_weights():
+    weight = keras.Variable(2.0)
+    layer = KLDivergence(weight)
+    layer([tf.constant(MU), tf.constant(LOG_VAR)])
+    weight.assign(0.0)
+    assert not layer.weights
+    layer([tf.constant(MU), tf.constant(LOG_VAR)])
+    assert float(layer.losses[-1]) == 0
+
+
+def test_kl_divergence_survives_serialisation():
+    copy = keras.layers.deserialize(keras.layers.serialize(KLDivergence(0.25, name="kl")))
+    assert (float(copy.divergence.weight), copy.name) == (0.25, "kl")
+
+
+@pytest.mark.parametrize("shapes", [[(2, 3), (2, 4)], [(2, 3)]], ids=str)
+def test_kl_divergence_refuses_wrong_inputs(shapes):
+    with pytest.raises(ValueError, match=r"Expected \[mu, log_var\].*Received: shapes"):
+        KLDivergence()([tf.zeros(shape) for shape in shapes])
+
+
+def test_kl_divergence_refuses_a_negative_weight():
+    with pytest.raises(ValueError, match="weight ≥ 0. Received: weight=-1.0"):
+        KLDivergence(-1)

@@ -5,6 +5,7 @@ from keras import ops
 from vaebook.losses import (
     GaussianKL,
     ImageCrossentropy,
+    KLLoss,
     LogVarLoss,
     MuLoss,
     beta_from_weight,
@@ -47,6 +48,18 @@ def test_log_var_loss_keeps_its_digits_near_the_prior():
     log_var = np.full((1, 1), 1e-2, "float32")
     exact = np.expm1(np.float64(log_var[0, 0])) - np.float64(log_var[0, 0])
     assert values(LogVarLoss(), log_var)[0] == pytest.approx(exact, rel=2e-5)
+
+
+def test_kl_loss_is_the_sum_of_its_parts():
+    # k is (1, ½) and (1 − ln 2, 4): the means times the weight
+    stacked = [[[1.0, 0.0], [0.0, -LN2]], [[0.0, 2.0], [LN2, 0.0]]]
+    received = values(KLLoss(0.5), stacked)
+    assert received == pytest.approx([(0.5 + LN2) / 4, (5 - LN2) / 4])
+
+
+def test_kl_loss_wants_two_in_a_stack():
+    with pytest.raises(ValueError, match=r"\(batch, 2, latent_dim\).*\(1, 3, 2\)"):
+        values(KLLoss(), np.zeros((1, 3, 2)))
 
 
 def test_gaussian_kl_by_hand():

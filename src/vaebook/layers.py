@@ -3,6 +3,17 @@
 import keras
 import tensorflow as tf
 from keras import ops
+from vaebook.losses import KLLoss
+
+
+def _check_pair(input_shape):
+    """Refuse what is not mu and log_var: two tensors of one shape."""
+    shapes = [tuple(shape) for shape in input_shape]
+    if len(shapes) != 2 or shapes[0] != shapes[1]:
+        raise ValueError(
+            "Expected [mu, log_var], two tensors of one shape (batch, latent_dim). "
+            f"Received: shapes {shapes}."
+        )
 
 
 @keras.saving.register_keras_serializable("vaebook")
@@ -34,12 +45,7 @@ class Sampling(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
-        shapes = [tuple(shape) for shape in input_shape]
-        if len(shapes) != 2 or shapes[0] != shapes[1]:
-            raise ValueError(
-                "Expected [mu, log_var], two tensors of one shape (batch, latent_dim). "
-                f"Received: shapes {shapes}."
-            )
+        _check_pair(input_shape)
         super().build(input_shape)
 
     def call(self, inputs):
@@ -67,3 +73,52 @@ class Sampling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("vaebook")
+class KLDivergence(keras.layers.Layer):
+    """Hand mu and log_var on unchanged, and add their KL term to the model's loss.
+
+    Called with `[mu, log_var]`, two tensors of one shape (batch, latent_dim). Returns the
+    same two. Both have to lead to an output of the model: Keras leaves a layer out that
+    leads nowhere, and its loss with it.
+
+    What is added is weight · mean of k over latent variables and images, in float32 whatever
+    the layer's precision. Keras divides it by the number of replicas, as it does with the
+    losses of `compile`. It does not multiply it by sample weights, which no layer sees. The
+    layer's metric `kl_loss` shows the term in the logs as the mean over all images.
+
+    Args:
+        weight: a number ≥ 0, or a `keras.Variable` that holds one and may change during
+            training. A saved model keeps the value, not the variable.
+
+    Raises:
+        ValueError: for a negative or non-finite weight, or an input that is not two tensors
+            of one shape.
+
+    Source: part V of the article; chapter 9.
+    """
+
+    def __init__(self, weight=1.0, **kwargs):
+        super().__init__(**kwargs)
+        # Within a loss, a variable is out of the layer's sight. As an attribute of the layer
+        # it would be one of its weights, and the optimizer would train it towards 0.
+        self.divergence = KLLoss(weight, reduction=None)
+        self.tracker = keras.metrics.Mean(name="kl_loss")
+
+    def build(self, input_shape):
+        _check_pair(input_shape)
+        super().build(input_shape)
+
+    def call(self, inputs):
+        stacked = ops.stack(inputs, axis=1)  # (batch, 2, latent_dim)
+        kl = self.divergence(0.0, stacked)  # (batch,), and cast to float32 by the loss
+        self.add_loss(ops.mean(kl))
+        self.tracker.update_state(kl)
+        return list(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return [tuple(shape) for shape in input_shape]
+
+    def get_config(self):
+        return {**super().get_config(), "weight": float(self.divergence.weight)}

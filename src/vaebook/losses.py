@@ -132,6 +132,33 @@ class LogVarLoss(_LatentLoss):
 
 
 @keras.saving.register_keras_serializable("vaebook")
+class KLLoss(_LatentLoss):
+    """Both parts of the KL term in one loss: weight · the mean of k over the latent variables.
+
+    Called with `(y_true, y_pred)`, where `y_pred` is mu and log_var stacked to shape
+    (batch, 2, latent_dim) and `y_true` is not read. Returns shape (batch,), in the unit of
+    the weight: the sum of `MuLoss` and `LogVarLoss`.
+
+    Args:
+        weight: as for `MuLoss`.
+
+    Raises:
+        ValueError: for a negative or non-finite weight, or a `y_pred` not of shape
+            (batch, 2, latent_dim).
+
+    Source: part VI, `mu_loss` and `logvar_loss` together.
+    """
+
+    def __init__(self, weight=1.0, name="kl_loss", **kwargs):
+        super().__init__(weight=weight, name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        mu, log_var = _unstack(y_pred)
+        k = MuLoss.part(mu) + LogVarLoss.part(log_var)
+        return self.weight * ops.mean(k, axis=-1)
+
+
+@keras.saving.register_keras_serializable("vaebook")
 class GaussianKL(keras.losses.Loss):
     """The KL divergence from N(mu, exp(log_var)) to N(0, 1), in nats per image: ½ Σ k.
 
@@ -150,14 +177,20 @@ class GaussianKL(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
-        _check_rank("mu and log_var, stacked,", y_pred, 3, "(batch, 2, latent_dim)")
-        if y_pred.shape[1] != 2:
-            raise ValueError(
-                "Expected mu and log_var stacked to shape (batch, 2, latent_dim). "
-                f"Received: shape {tuple(y_pred.shape)}."
-            )
-        mu, log_var = y_pred[:, 0], y_pred[:, 1]
+        mu, log_var = _unstack(y_pred)
         return 0.5 * ops.sum(MuLoss.part(mu) + LogVarLoss.part(log_var), axis=-1)
+
+
+def _unstack(y_pred):
+    """Return mu and log_var out of their stack."""
+    expected = "(batch, 2, latent_dim)"
+    _check_rank("mu and log_var, stacked,", y_pred, 3, expected)
+    if y_pred.shape[1] != 2:
+        raise ValueError(
+            f"Expected mu and log_var stacked to shape {expected}. "
+            f"Received: shape {tuple(y_pred.shape)}."
+        )
+    return y_pred[:, 0], y_pred[:, 1]
 
 
 def _kl_weights_in_objective(image_shape, latent_dim):

@@ -1,0 +1,25 @@
+"""Every replica draws the same random numbers from a `SeedGenerator`.
+
+Seen with Keras 3.15.1 and TensorFlow 2.21.0: stock layers such as GaussianNoise and Dropout
+give both replicas one noise. What would mend it: fold the replica's number into the seed,
+`tf.random.fold_in(seed, replica_id)`, where a strategy has more than one replica.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    layer = keras.layers.GaussianNoise(1.0, seed=1)
+
+
+@tf.function
+def draw():
+    return strategy.run(lambda: layer(tf.zeros((1, 3)), training=True))
+
+
+one, two = (value.numpy() for value in draw().values)
+print("both replicas draw the same:", np.array_equal(one, two))

@@ -1,0 +1,31 @@
+"""`train_on_batch` hands the whole batch to each replica; `fit` gives each a share.
+
+Seen with Keras 3.15.1 and TensorFlow 2.21.0. Where: `TensorFlowTrainer.train_on_batch` in
+keras/src/backend/tensorflow/trainer.py passes plain tensors to `strategy.run`. What would
+mend it: distribute them as `fit` does, or say so in the documentation.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+class Look(keras.layers.Layer):
+    def call(self, inputs):
+        tf.print("a replica sees", tf.shape(inputs)[0], "images of 4")
+        return inputs
+
+
+with strategy.scope():
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, Look()(keras.layers.Dense(1)(inputs)))
+    model.compile("sgd", loss="mse")
+x = np.ones((4, 1))
+print("fit", flush=True)
+model.fit(x, x, batch_size=4, verbose=0)
+print("train_on_batch", flush=True)
+model.train_on_batch(x, x)

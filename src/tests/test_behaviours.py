@@ -1,0 +1,146 @@
+"""The table of behaviours still holds, cell by cell. `make records` measures it anew."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from vaebook import behaviours
+from vaebook.behaviours import CHECKS, REPLICA_CHECKS, SPEC, TRAPS
+from vaebook.losses import KLLoss
+from vaebook.networks import build_decoder, build_encoder
+from vaebook.records import load_record
+from vaebook.routes import ROUTES
+
+RECORD = load_record("behaviours")
+CELLS = {**RECORD["routes"], **RECORD["traps"]}
+
+# What a trap does elsewhere than in its own trap says little, and takes time.
+CHECKED = [(name, behaviour) for name in ROUTES for behaviour in CHECKS] + [
+    ("scalar_losses", "sample_weight"),
+    ("plain_means", "sample_weight"),
+    ("layer_without_cast", "bfloat16"),
+    ("mean_regularizer", "eager"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet():
+    """TensorFlow warns of many models, which are meant."""
+    level = tf.get_logger().level
+    tf.get_logger().setLevel("ERROR")
+    yield
+    tf.get_logger().setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def on_replicas():
+    return behaviours.check_on_replicas()
+
+
+def compare(cell, recorded, where):
+    now, then = ({key: each[key] for key in ("holds", "shows")} for each in (cell, recorded))
+    assert now == then, f"{where} is no longer as recorded; now {cell}, recorded {recorded}"
+
+
+@pytest.mark.parametrize(("name", "behaviour"), CHECKED)
+def test_a_cell_of_the_table_is_as_recorded(name, behaviour):
+    route = {**ROUTES, **TRAPS}[name]
+    cell = behaviours.check(route, behaviour)
+    compare(cell, CELLS[name][behaviour], f"{behaviour} of {name}")
+
+
+@pytest.mark.parametrize("name", [*ROUTES, *TRAPS])
+def test_a_cell_on_two_replicas_is_as_recorded(name, on_replicas):
+    for behaviour in REPLICA_CHECKS:
+        compare(on_replicas[name][behaviour], CELLS[name][behaviour], f"{behaviour} of {name}")
+
+
+def test_every_route_is_right_but_where_keras_makes_it_impossible():
+    """What does not hold. A Keras that mends one of these is welcome, and is noticed."""
+    found = {
+        (name, behaviour)
+        for name in ROUTES
+        for behaviour, cell in CELLS[name].items()
+        if not cell["holds"]
+    }
+    of_the_log = {
+        (name, "parts_of_last_batch")
+        for name in ("pass_through", "direct_outputs", "stacked_output")
+    }
+    no_target = {
+        (name, "without_target")
+        for name in ROUTES
+        if name not in ("compute_loss", "train_step")
+    }
+    assert found == {("kl_layer", "sample_weight")} | of_the_log | no_target
+
+
+def test_the_table_has_every_cell():
+    assert list(RECORD["routes"]) == list(ROUTES)
+    assert list(RECORD["traps"]) == list(TRAPS)
+    for name, cells in CELLS.items():
+        assert sorted(cells) == sorted([*CHECKS, *REPLICA_CHECKS]), name
+
+
+def test_an_unknown_behaviour_is_refused():
+    with pytest.raises(ValueError, match="behaviour out of .*'graph'.* Received: 'speed'"):
+        behaviours.check(ROUTES["kl_layer"], "speed")
+
+
+# The traps: what Keras answers to other ways that are seen in the wild.
+
+
+def functional_parts():
+    image = keras.Input(SPEC.image_shape)
+    z, mu, log_var = build_encoder(SPEC, seed=1)(image)
+    return image, build_decoder(SPEC, seed=1)(z), mu, log_var
+
+
+def test_model_add_loss_of_a_symbolic_tensor_raises_an_error_without_a_message():
+    image, reconstruction, mu, log_var = functional_parts()
+    model = keras.Model(image, reconstruction)
+    with pytest.raises(NotImplementedError) as caught:
+        model.add_loss(ops.mean(ops.square(mu) + ops.exp(log_var) - 1 - log_var))
+    assert str(caught.value) == ""
+
+
+def test_a_loss_that_closes_over_the_encoder_s_tensors_fails_at_fit(images):
+    image, reconstruction, mu, log_var = functional_parts()
+
+    def closure(target, guess):
+        kl = ops.mean(ops.square(mu) + ops.exp(log_var) - 1 - log_var)
+        return ops.mean(ops.binary_crossentropy(target, guess)) + kl
+
+    model = keras.Model(image, reconstruction)
+    model.compile(loss=closure)
+    with pytest.raises(ValueError, match="KerasTensor"):
+        model.fit(images, images, verbose=0)
+
+
+def test_a_layer_that_leads_nowhere_is_dropped_in_silence(images):
+    from vaebook.layers import KLDivergence
+
+    image, reconstruction, mu, log_var = functional_parts()
+    KLDivergence(1e6)([mu, log_var])  # and its outputs lead to no output
+    model = keras.Model(image, reconstruction)
+    model.compile(loss="mse")
+    logs = model.evaluate(images, images, verbose=0, return_dict=True)
+    assert list(logs) == ["loss"]
+    assert logs["loss"] < 1
+
+
+def test_fit_drops_sample_weights_where_there_is_no_target(images):
+    losses = [
+        ROUTES["compute_loss"]
+        .build(SPEC, weight=0.25, seed=1, run_eagerly=True)
+        .evaluate(images, sample_weight=weights, verbose=0, return_dict=True)["loss"]
+        for weights in (None, np.zeros(len(images)))
+    ]
+    assert losses[0] == losses[1] > 0
+
+
+def test_the_kl_term_of_keras_itself_is_for_distributions_that_sum_to_one():
+    prior = np.zeros((2, 2, 3), "float32")
+    received = keras.losses.KLDivergence()(prior[:, 0], prior[:, 1] + 1)
+    assert float(received) != pytest.approx(float(KLLoss()(0.0, prior)), abs=1e-9)

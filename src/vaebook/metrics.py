@@ -1,0 +1,36 @@
+"""Metrics that Keras does not have."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable("vaebook")
+class MeanLoss(keras.metrics.Mean):
+    """Show a loss in the logs as it counts in the objective: the mean over all images.
+
+    Each image counts once, whatever its batch's size. Given to `compile` as one of
+    `weighted_metrics`, each image's loss is multiplied by its sample weight, and the sum
+    divided by the number of images, as in the objective. Keras's own weighted metrics divide
+    by the sum of the weights.
+
+    Args:
+        loss: a `keras.losses.Loss` that returns one value per image.
+        name: the name in the logs.
+
+    Raises:
+        TypeError: where the loss is not a `keras.losses.Loss`.
+    """
+
+    def __init__(self, loss, name="mean_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        if isinstance(loss, dict):  # from a saved model
+            loss = keras.losses.deserialize(loss)
+        if not isinstance(loss, keras.losses.Loss):
+            raise TypeError(f"Expected a keras.losses.Loss. Received: loss={loss!r}.")
+        # The same loss without the mean over the batch, which is this metric's work.
+        self.loss = type(loss).from_config({**loss.get_config(), "reduction": None})
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(self.loss(y_true, y_pred, sample_weight))
+
+    def get_config(self):
+        return {**super().get_config(), "loss": keras.losses.serialize(self.loss)}
