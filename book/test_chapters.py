@@ -155,6 +155,21 @@ def test_every_link_within_the_book_leads_somewhere(path):
             assert (folder / unquote(parts.path)).is_file(), link.attrs["href"]
 
 
+def glossary():
+    """Return the terms of the glossary, in small letters."""
+    text = (BOOK / "appendix" / "glossary.md").read_text("utf8")
+    return {line.lower() for line in text.splitlines() if re.match(r"[A-Za-z]", line)}
+
+
+@each_chapter
+def test_a_term_that_leads_to_the_glossary_is_there(chapter):
+    defined = re.findall(
+        r"\[\*\*([^*]+)\*\*\]\(\.\./appendix/glossary\.md\)", words_of(chapter)
+    )
+    terms = glossary()
+    assert [t for t in defined if not {t.lower(), t.lower().removesuffix("s")} & terms] == []
+
+
 PICTURE = "data:image/png;base64,AAAA"
 GOOD = "A line that falls from 0.26 to 0.20 over six epochs"
 
