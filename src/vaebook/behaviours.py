@@ -262,7 +262,7 @@ CHECKS: dict[str, Callable[[Route], dict[str, Any]]] = {
 """The checks that run in any process, by name."""
 
 REPLICA_CHECKS = ("replicas", "replica_noise")
-"""What is found out on two replicas, in a process of its own: `check_on_replicas`."""
+"""The checks that need two replicas, and with them a process of their own."""
 
 
 def check(route: Route, behaviour: str) -> dict[str, Any]:
