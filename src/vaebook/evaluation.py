@@ -15,11 +15,11 @@ With grey pixels the Bernoulli likelihood is none: its sums over images do not a
 Compare such numbers with each other, and quote likelihoods for binary images only.
 """
 
-import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from vaebook._checks import whole
 from vaebook.targets import check_images
 
 LARGEST_MU = 1e18
@@ -225,7 +225,7 @@ def log_likelihood_on_grid(
     Source: the trapezoidal rule; chapter 2.
     """
     check_images(images)
-    steps, batch_size = _count("steps", steps, 2), _count("batch_size", batch_size)
+    steps, batch_size = whole("steps", steps, 2), whole("batch_size", batch_size)
     if not (np.isfinite(reach) and reach > 0):
         raise ValueError(f"Expected a finite reach > 0. Received: reach={reach}.")
     x = np.reshape(images, (len(images), -1)).astype("float64")
@@ -273,16 +273,6 @@ def active_units(mu: np.ndarray, threshold: float = 0.01) -> ActiveUnits:
     return ActiveUnits(int(np.sum(variances > threshold)), variances, float(threshold))
 
 
-def _count(name, value, smallest=1):
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        raise TypeError(f"Expected {name} to be an integer. Received: {value!r}.") from None
-    if whole < smallest:
-        raise ValueError(f"Expected {name} ≥ {smallest}. Received: {name}={whole}.")
-    return whole
-
-
 def _check_finite(name, array):
     wrong = int(np.sum(~np.isfinite(array)))
     if wrong:
@@ -315,7 +305,7 @@ def _checked_codes(mu, log_var):
 
 def _encoded(encoder, images, batch_size):
     x = np.asarray(images)
-    batch_size = _count("batch_size", batch_size)
+    batch_size = whole("batch_size", batch_size)
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(f"Expected images of shape (n, …), n ≥ 1. Received: shape {x.shape}.")
     _check_finite("the images", x)
@@ -345,7 +335,7 @@ def _drawn(
 
     Shapes (images, samples, latent_dim) and (images, samples).
     """
-    samples, batch_size = _count("samples", samples), _count("batch_size", batch_size)
+    samples, batch_size = whole("samples", samples), whole("batch_size", batch_size)
     at_once = max(1, batch_size // samples)
     spread = np.exp(log_var / 2)
     latent_dim = mu.shape[1]

@@ -1,12 +1,12 @@
 """The article's encoder and decoder, from one description of their sizes."""
 
 import math
-import operator
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
+from vaebook._checks import whole
 from vaebook.layers import Sampling
 
 # AlphaDropout keeps the mean and variance that SELU is made for; plain dropout does not.
@@ -17,21 +17,10 @@ _ACTIVATIONS = {
 }
 
 
-def _whole(name, value, smallest=1):
-    """Return value as a Python int; Keras refuses numpy's integers in some places."""
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        raise TypeError(f"Expected {name} to be an integer. Received: {value!r}.") from None
-    if whole < smallest:
-        raise ValueError(f"Expected {name} ≥ {smallest}. Received: {name}={whole}.")
-    return whole
-
-
 def _wholes(name, values):
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) == 0:
         raise TypeError(f"Expected {name} to be a sequence of integers. Received: {values!r}.")
-    return tuple(_whole(name, value) for value in values)
+    return tuple(whole(name, value) for value in values)
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,7 @@ class NetworkSpec:
         def store(name, value):
             object.__setattr__(self, name, value)  # the dataclass is frozen
 
-        store("latent_dim", _whole("latent_dim", self.latent_dim))
+        store("latent_dim", whole("latent_dim", self.latent_dim))
         store("image_shape", _wholes("image_shape", self.image_shape))
         if len(self.image_shape) != 3:
             raise ValueError(
