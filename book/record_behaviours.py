@@ -10,7 +10,7 @@ import datetime
 
 import vaebook  # isort: skip
 import tensorflow as tf
-from record_six_epochs import environment
+from machine import environment
 from vaebook.behaviours import CHECKS, SPEC, TRAPS, check, check_on_replicas
 from vaebook.records import save_record
 from vaebook.routes import ROUTES

@@ -12,7 +12,7 @@ import datetime
 import vaebook  # isort: skip
 import keras
 import numpy as np
-from record_six_epochs import environment
+from machine import environment
 from vaebook.data import load_images
 from vaebook.evaluation import (
     active_units,

@@ -10,14 +10,11 @@ saved as soon as it is done, and a second call goes on where the first one stopp
 
 import argparse
 import datetime
-import os
-import platform
-from importlib.metadata import version
 from itertools import product
-from pathlib import Path
 
 import vaebook  # isort: skip
 import keras
+from machine import environment
 from vaebook.data import load_images
 from vaebook.losses import beta_from_weight
 from vaebook.networks import NetworkSpec
@@ -39,29 +36,6 @@ SETTINGS = {
 }
 LEARNING_RATES = (5e-4, 1e-3, 1e-4)
 SEEDS = (1, 2, 3)
-
-
-def processor():
-    """The processor's name, and the instruction set that decides the last digits."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor()
-    fields = dict(
-        line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line
-    )
-    fields = {key.strip(): value.strip() for key, value in fields.items()}
-    flags = fields.get("flags", "").split()
-    best = next((isa for isa in ("avx512f", "avx2", "sse4_1") if isa in flags), "")
-    return f"{fields.get('model name', platform.machine())} {best}".strip()
-
-
-def environment():
-    return {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
-    }
 
 
 def train(x, learning_rate, seed):

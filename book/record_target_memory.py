@@ -17,7 +17,7 @@ import vaebook  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf
-from record_six_epochs import environment
+from machine import environment
 from vaebook.losses import LogVarLoss, MuLoss
 from vaebook.records import save_record
 
