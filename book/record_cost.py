@@ -25,7 +25,7 @@ from vaebook.routes import PART_VI_WEIGHT, ROUTES
 
 NAME = "cost"
 SPEC = NetworkSpec()
-BATCH, STEPS, ROUNDS, SEED = 128, 4, 15, 12
+BATCH, STEPS, ROUNDS, SEED = 128, 4, 45, 12
 PLAIN, LOOP = "plain autoencoder", "tf.function loop"
 
 
