@@ -261,8 +261,18 @@ CHECKS: dict[str, Callable[[Route], dict[str, Any]]] = {
 }
 """The checks that run in any process, by name."""
 
-REPLICA_CHECKS = ("replicas", "replica_noise")
-"""The checks that need two replicas, and with them a process of their own."""
+TRAP_REPLICA_CHECKS = ("replicas", "replica_noise")
+REPLICA_CHECKS = (*TRAP_REPLICA_CHECKS, "uneven_on_replicas", "xla_on_replicas")
+"""The checks that need two replicas, and with them a process of their own.
+
+`replicas`: a and b of the gradient a · ∇reconstruction + b · ∇KL; right is 1, 1.
+`replica_noise`: whether each replica draws its own noise.
+`uneven_on_replicas`: in a last batch of 3 images, how much the mean gradient of one replica's
+2 images counts, and that of the other's 1 image; right is ⅔, ⅓.
+`xla_on_replicas`: whether `jit_compile=True` trains.
+
+Traps are checked for the first two only.
+"""
 
 
 def check(route: Route, behaviour: str) -> dict[str, Any]:
@@ -284,7 +294,7 @@ def check(route: Route, behaviour: str) -> dict[str, Any]:
 
 
 def check_on_replicas() -> dict[str, dict[str, dict[str, Any]]]:
-    """Train one batch of every route and trap on two replicas; return cells by name.
+    """Train every route and trap on two replicas; return cells by name and behaviour.
 
     TensorFlow takes a second set of replicas in one process badly, and can divide a
     processor only before its first use. So this runs in a process of its own.
@@ -297,50 +307,103 @@ def check_on_replicas() -> dict[str, dict[str, dict[str, Any]]]:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
+def _built_on_replicas(strategy, route, batches):
+    """Build a model; return it, its optimizer, and the noise that each replica will draw.
+
+    `batches` are pairs: how many images of a batch the first and the second replica get.
+    """
+    with strategy.scope():
+        keeper = GradientKeeper()
+        model = _build(route, optimizer=keeper)
+    sampling = model.get_layer("encoder").get_layer("z")
+    state = sampling.seed_generator.state.numpy()
+
+    @tf.function
+    def draw():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return [
+            sampling.noise((tf.constant(shares)[replica], SPEC.latent_dim))
+            for shares in batches
+        ]
+
+    drawn = [[value.numpy() for value in noise.values] for noise in strategy.run(draw)]
+    with strategy.scope():
+        sampling.seed_generator.state.assign(state)
+    return model, keeper, drawn
+
+
+def _fit(gradient, parts):
+    """Return the least-squares factors of some gradients, and whether they explain one."""
+    matrix, received = np.stack([flat(part) for part in parts], axis=1), flat(gradient)
+    factors, *_ = np.linalg.lstsq(matrix, received)
+    rest = np.linalg.norm(matrix @ factors - received) / np.linalg.norm(received)
+    return [float(factor) for factor in factors], bool(rest < EXACT)
+
+
+def _cells_of_an_even_batch(strategy, route):
+    """Fit the gradient of a batch of 8 images on two replicas."""
+    x, half = _images(), IMAGES // 2
+    model, keeper, [drawn] = _built_on_replicas(strategy, route, [(half, half)])
+    noise = np.concatenate(drawn)
+    # Not train_on_batch, which hands the whole batch to each replica.
+    model.fit(x, route.targets(x), batch_size=IMAGES, shuffle=False, verbose=0)
+    parts = [
+        loss_and_gradients(SPEC, model.get_weights(), x, noise, *factors)[1]
+        for factors in ((1.0, 0.0), (0.0, WEIGHT))
+    ]
+    (a, b), fits = _fit(keeper.kept, parts)
+    # The noise is what the gradient was fitted with: where it does not fit, the training
+    # step drew another.
+    differs = fits and not np.array_equal(*drawn)
+    shows = f"{a:.3f}, {b:.3f}" if fits else "no combination of the two"
+    return {
+        "replicas": _cell(fits and np.allclose((a, b), 1, atol=1e-5), shows, [a, b]),
+        "replica_noise": _cell(differs, "differs" if differs else "same or unknown"),
+    }
+
+
+def _cell_of_an_uneven_batch(strategy, route):
+    """Fit the gradient of a last batch of 3 images, 2 for one replica and 1 for the other."""
+    x = np.concatenate([_images(), _images()[:3]])
+    half = IMAGES // 2
+    model, keeper, drawn = _built_on_replicas(strategy, route, [(half, half), (2, 1)])
+    model.fit(x, route.targets(x), batch_size=IMAGES, shuffle=False, verbose=0)
+    parts = [
+        loss_and_gradients(SPEC, model.get_weights(), share, noise, 1.0, WEIGHT)[1]
+        for share, noise in zip((x[-3:-1], x[-1:]), drawn[-1], strict=True)
+    ]
+    factors, fits = _fit(keeper.kept, parts)
+    right = fits and np.allclose(factors, (2 / 3, 1 / 3), atol=1e-5)
+    shows = "{:.3f}, {:.3f}".format(*factors) if fits else "no combination of the two"
+    return _cell(right, shows, factors)
+
+
+def _cell_of_xla(strategy, route):
+    x = _images()
+    with strategy.scope():
+        model = _build(route, jit_compile=True)
+    try:
+        model.fit(x, route.targets(x), batch_size=IMAGES, verbose=0)
+    except tf.errors.InvalidArgumentError as error:
+        return _cell(False, type(error).__name__)
+    return _cell(True, "trains")
+
+
 def _on_two_replicas():
-    """Find a and b: least squares of the gradient on a · ∇reconstruction + b · ∇KL."""
+    """Print the cells of every route and trap as one line of JSON."""
+    tf.get_logger().setLevel("ERROR")  # it warns of many models, which are meant
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
         cpu, 2 * [tf.config.LogicalDeviceConfiguration()]
     )
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    x, half = _images(), IMAGES // 2
-    cells = {}
-    for name, route in {**ROUTES, **TRAPS}.items():
-        with strategy.scope():
-            keeper = GradientKeeper()
-            model = _build(route, optimizer=keeper)
-        sampling = model.get_layer("encoder").get_layer("z")
-        state = sampling.seed_generator.state.numpy()
-        draw = tf.function(lambda sampling=sampling: sampling.noise((half, SPEC.latent_dim)))
-        drawn = [value.numpy() for value in strategy.run(draw).values]
-        with strategy.scope():
-            sampling.seed_generator.state.assign(state)
-        # Not train_on_batch, which hands the whole batch to each replica.
-        model.fit(x, route.targets(x), batch_size=IMAGES, shuffle=False, verbose=0)
-        columns = [
-            flat(
-                loss_and_gradients(
-                    SPEC, model.get_weights(), x, np.concatenate(drawn), factor, kl_factor
-                )[1]
-            )
-            for factor, kl_factor in ((1.0, 0.0), (0.0, WEIGHT))
-        ]
-        matrix, received = np.stack(columns, axis=1), flat(keeper.kept)
-        (a, b), *_ = np.linalg.lstsq(matrix, received)
-        rest = np.linalg.norm(matrix @ (a, b) - received) / np.linalg.norm(received)
-        fits = rest < EXACT
-        right = fits and abs(a - 1) < 1e-5 and abs(b - 1) < 1e-5
-        shows = f"{a:.3f}, {b:.3f}" if fits else "no combination of the two"
-        differ = not np.array_equal(*drawn)
-        cells[name] = {
-            "replicas": _cell(right, shows, [float(a), float(b)]),
-            # The noise is what the gradient was fitted with: where it does not fit, the
-            # training step drew another.
-            "replica_noise": _cell(
-                differ and fits, "differs" if differ and fits else "same or unknown"
-            ),
-        }
+    cells = {
+        name: _cells_of_an_even_batch(strategy, route)
+        for name, route in {**ROUTES, **TRAPS}.items()
+    }
+    for name, route in ROUTES.items():
+        cells[name]["uneven_on_replicas"] = _cell_of_an_uneven_batch(strategy, route)
+        cells[name]["xla_on_replicas"] = _cell_of_xla(strategy, route)
     print(json.dumps(cells))
 
 
