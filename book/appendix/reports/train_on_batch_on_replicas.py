@@ -5,6 +5,8 @@ keras/src/backend/tensorflow/trainer.py passes plain tensors to `strategy.run`. 
 mend it: distribute them as `fit` does, or say so in the documentation.
 """
 
+import sys
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -16,7 +18,7 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 class Look(keras.layers.Layer):
     def call(self, inputs):
-        tf.print("a replica sees", tf.shape(inputs)[0], "images of 4")
+        tf.print("a replica sees", tf.shape(inputs)[0], "images of 4", output_stream=sys.stdout)
         return inputs
 
 

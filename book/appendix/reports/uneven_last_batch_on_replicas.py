@@ -1,0 +1,28 @@
+"""In a last batch that two replicas share unevenly, a lone sample counts twice as much.
+
+Seen with Keras 3.15.1 and TensorFlow 2.21.0. Batches of 4 and of 3 samples: of the last, one
+replica gets 2 and the other 1. The gradient of a mean over 3 samples has a third of each.
+
+Where: `Loss` in keras/src/losses/loss.py takes the mean over the replica's own samples, and
+`scale_loss_for_distribution` divides by the number of replicas, whatever share each has. What
+would mend it: divide the sum over a replica's samples by the size of the whole batch, an
+`all_reduce` of the sizes. Until then: `drop_remainder=True`, or a size of the data that the
+batch size divides.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(1, kernel_initializer="zeros", use_bias=False)(inputs)
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.SGD(1.0), loss=lambda y, p: -p[:, 0])
+# The first four samples move nothing. Each of the last three moves a weight of its own.
+x = np.concatenate([np.zeros((4, 3)), np.eye(3)])
+model.fit(x, np.zeros((7, 1)), batch_size=4, shuffle=False, verbose=0)
+print("what each of the three samples counts:", model.get_weights()[0].ravel().tolist())
