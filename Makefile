@@ -15,7 +15,7 @@ book: $(VENV)/ready  # build the pages from the stored notebooks, and check them
 	$(BIN)/python book/check_site.py _build/html
 
 test: lint  # lint, then test the package, the book and every notebook
-	$(BIN)/python -m pytest --cov=vaebook
+	$(BIN)/python -m pytest -n 2 --dist loadscope --cov=vaebook
 
 notebooks: $(VENV)/ready  # run the chapters whose code changed
 	$(BIN)/python book/notebooks.py $(CHAPTERS)

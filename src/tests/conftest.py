@@ -1,3 +1,4 @@
+import vaebook  # isort: skip
 import keras
 import numpy as np
 import pytest
