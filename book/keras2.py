@@ -5,11 +5,14 @@ folder that is removed again, and ask it there.
 """
 
 import contextlib
+import json
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from vaebook.notebook import outcome
 
 VERSION = "2.21.0"  # of tf_keras and of the TensorFlow that it belongs to
 
@@ -45,3 +48,24 @@ def said(message):
     ):
         message = re.split(before, message, maxsplit=1)[-1]
     return " ".join(re.sub(r"\x1b\[\d*m", "", message).split())
+
+
+def ask_porting(python, module):
+    """Ask one Keras about the code of 2022: what `porting.py` prints there, in words."""
+    script = Path(__file__).with_name("porting.py")
+    done = subprocess.run([python, script, module], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"Expected {script.name} to end well. Received: {done.stderr}")
+    answers = json.loads(done.stdout.splitlines()[-1])
+    for part in ("breaks", "kept", "mended"):
+        answers[part] = {name: in_words(each) for name, each in answers[part].items()}
+    return answers
+
+
+def in_words(answer):
+    """Return an answer as one line. `outcome` says an error, so it is raised once more."""
+
+    def raise_again():
+        raise type(answer["error"], (Exception,), {})(said(answer["message"]))
+
+    return answer["says"] if "says" in answer else outcome(raise_again)
