@@ -33,6 +33,7 @@ records: $(VENV)/ready  # measure what the chapters show from a record; takes ho
 	$(BIN)/python book/record_target_memory.py
 	$(BIN)/python book/record_mnist_bounds.py
 	$(BIN)/python book/record_closed_over_loss.py
+	$(BIN)/python book/record_porting.py
 	$(BIN)/python book/record_behaviours.py
 	$(BIN)/python book/record_cost.py
 

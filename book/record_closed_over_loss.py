@@ -13,15 +13,10 @@ import argparse
 import datetime
 import json
 import os
-import re
 import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
+from keras2 import interpreter, said
 from vaebook.records import save_record
-
-VERSION = "2.21.0"  # of tf_keras and of the TensorFlow that it belongs to
 
 # Runs in the other interpreter, once for each mode of execution.
 CHILD = """
@@ -70,23 +65,6 @@ print(json.dumps(answer))
 MODES = ("fit as it is", "run_eagerly=True", "eager execution disabled")
 
 
-def install(folder):
-    """Make an interpreter with tf_keras in a folder, and return its path."""
-    uv = Path(sys.executable).with_name("uv")
-    python = folder / "bin" / "python"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    packages = [f"{name}=={VERSION}" for name in ("tensorflow", "tf_keras")]
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
-    return python
-
-
-def said(message):
-    """Return what an error says about itself, without the frames that name folders."""
-    found = re.search(r"(?:TypeError|ValueError): (.*)", message, re.DOTALL)
-    text = found.group(1) if found else message
-    return " ".join(text.split())
-
-
 def ask(python, mode):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
@@ -102,9 +80,7 @@ def ask(python, mode):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", help="an interpreter that has tf_keras")
-    python = parser.parse_args().python
-    with tempfile.TemporaryDirectory() as folder:
-        python = python or install(Path(folder, "keras2"))
+    with interpreter(parser.parse_args().python) as python:
         runs = [ask(python, mode) for mode in MODES]
     versions = runs[0]["versions"]
     for run in runs:
