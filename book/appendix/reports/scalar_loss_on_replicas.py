@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+halves = 2 * [tf.config.LogicalDeviceConfiguration()]
+tf.config.set_logical_device_configuration(cpu, halves)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 

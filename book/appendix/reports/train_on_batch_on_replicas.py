@@ -12,13 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+halves = 2 * [tf.config.LogicalDeviceConfiguration()]
+tf.config.set_logical_device_configuration(cpu, halves)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 class Look(keras.layers.Layer):
     def call(self, inputs):
-        tf.print("a replica sees", tf.shape(inputs)[0], "images of 4", output_stream=sys.stdout)
+        seen = tf.shape(inputs)[0]
+        tf.print("a replica sees", seen, "images of 4", output_stream=sys.stdout)
         return inputs
 
 
