@@ -517,7 +517,7 @@ TRAPS: dict[str, Route] = {
 """Ways to attach the KL term that are seen in the wild, and what is wrong with each:
 `scalar_losses` return one number for the batch; the training step of `plain_means` knows of
 no replicas and no sample weights; `layer_without_cast` adds a bfloat16 loss;
-`mean_regularizer` takes a mean that Keras divides by the batch size once more."""
+`mean_regularizer` takes a mean that Keras, since 3.14, divides by the batch size once more."""
 
 
 if __name__ == "__main__":
