@@ -72,7 +72,8 @@ def add_a_bfloat16_loss():
 
 
 def add_a_symbolic_loss():
-    model = keras.Model(*2 * [keras.Input((2,))])
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, layers.Dense(2)(inputs))
     model.add_loss(ops.mean(model.output))
 
 
