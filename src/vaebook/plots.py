@@ -36,10 +36,10 @@ class _Box(NamedTuple):
     column: int
     row: float
     colour: str = BLACK
-    height: float = 0.42  # inches
+    height: float = 0.46  # inches
 
 
-_NETWORK, _ALL_ROWS = 0.54, 1.74  # heights
+_NETWORK, _ALL_ROWS = 0.56, 1.78  # heights
 _BOXES = {
     "image": _Box("image", 0, 1, BLUE),
     "encoder": _Box("encoder", 1, 1, height=_NETWORK),
@@ -137,8 +137,8 @@ _CHAINS = {
 _FRAMES = {"train_step": (1, 5)}  # first and last of the columns within the frame
 
 # In inches. A phone shows a drawing at half its size: no wider than the words need.
-_CENTRES = (0.31, 1.19, 2.12, 3.06, 4.05, 5.1, 6.03)
-_WIDTHS = (0.62, 0.76, 0.74, 0.76, 0.86, 0.84, 0.66)
+_CENTRES = (0.31, 1.19, 2.13, 3.07, 4.06, 5.13, 6.08)
+_WIDTHS = (0.62, 0.78, 0.74, 0.78, 0.86, 0.9, 0.66)
 _ROWS = 0.66  # from row to row
 _HEADS = {4: "outputs", 5: "losses", 6: "targets"}
 
@@ -167,15 +167,15 @@ def wiring(part: str = "kl term", route: str = "pass_through") -> Figure:
         raise ValueError(f"Expected a part out of {list(_PARTS)}. Received: {part!r}.")
     if route not in _CHAINS:
         raise ValueError(f"Expected a route out of {list(_CHAINS)}. Received: {route!r}.")
-    figure = Figure(figsize=(6.46, 2.5))
+    low, high = (-0.37, 2.06) if route in _FRAMES else (-0.28, 1.9)
+    figure = Figure(figsize=(6.48, high - low))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-0.05, 6.41), ylim=(-0.4, 2.1))  # inches, too
+    axes.set(xlim=(-0.04, 6.44), ylim=(low, high))  # inches, too
     axes.axis("off")
     if route in _FRAMES:
         _draw_frame(axes, route)
     for column, head in _HEADS.items():
-        height = 1.87 if route in _FRAMES else 1.7
-        axes.text(_CENTRES[column], height, head, ha="center", fontsize=11, color=GREY)
+        axes.text(_CENTRES[column], high - 0.19, head, ha="center", fontsize=12, color=GREY)
     arrows = _arrows(route)
     boxes = {
         name: _draw_box(axes, name, name in _PARTS[part])
@@ -220,7 +220,7 @@ def _draw_box(axes, name, chosen):
     axes.add_patch(patch)
     colour = "white" if chosen else BLACK
     y += 0.02 * box.text.count("\n")  # two lines hang low around their baseline
-    axes.text(x, y, box.text, ha="center", va="center_baseline", fontsize=11, color=colour)
+    axes.text(x, y, box.text, ha="center", va="center_baseline", fontsize=12, color=colour)
     return patch
 
 
@@ -238,7 +238,7 @@ def _draw_frame(axes, route):
             linewidth=1.6,
         )
     )
-    axes.text(left, 1.54, route, fontsize=11, weight="bold", color=INDIGO)
+    axes.text(left, 1.55, route, fontsize=11, weight="bold", color=INDIGO)
 
 
 def reconstructions(images: np.ndarray, reconstructed: np.ndarray) -> Figure:
