@@ -175,6 +175,14 @@ def test_kl_divergence_keeps_a_variable_out_of_the_weights():
     assert float(layer.losses[-1]) == 0
 
 
+@pytest.mark.parametrize("layer", [Sampling, KLDivergence])
+def test_one_tensor_in_place_of_two_is_refused(layer):
+    with pytest.raises(
+        ValueError, match=r"Expected \[mu, log_var\].*Received: shapes \[\(2, 2"
+    ):
+        layer()(tf.zeros((2, 2)))
+
+
 def test_kl_divergence_survives_serialisation():
     copy = keras.layers.deserialize(keras.layers.serialize(KLDivergence(0.25, name="kl")))
     assert (float(copy.divergence.weight), copy.name) == (0.25, "kl")

@@ -3,7 +3,7 @@ import re
 
 import pytest
 from matplotlib.figure import Figure
-from vaebook import notebook
+from vaebook import notebook, plots
 
 
 @pytest.fixture
@@ -29,6 +29,14 @@ def test_a_figure_carries_its_picture_its_alt_text_and_its_caption(displayed, ve
     assert "<figcaption>Loss &lt; 1.</figcaption>" in data["text/html"]
     picture = re.search('base64,([^"]+)"', data["text/html"])[1]
     assert base64.b64decode(picture).startswith(start)
+
+
+@pytest.mark.parametrize("vector", [False, True], ids=["PNG", "SVG"])
+def test_one_figure_is_one_picture(displayed, vector):
+    for _ in range(2):
+        notebook.show(plots.wiring(), alt="a drawing", caption="It.", vector=vector)
+    (one, _), (other, _) = displayed
+    assert one == other
 
 
 @pytest.mark.parametrize("missing", ["alt", "caption"])

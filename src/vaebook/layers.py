@@ -8,7 +8,8 @@ from vaebook.losses import KLLoss
 
 def _check_pair(input_shape):
     """Refuse what is not mu and log_var: two tensors of one shape."""
-    shapes = [tuple(shape) for shape in input_shape]
+    one_tensor = not all(isinstance(shape, tuple | list) for shape in input_shape)
+    shapes = [tuple(input_shape)] if one_tensor else [tuple(shape) for shape in input_shape]
     if len(shapes) != 2 or shapes[0] != shapes[1]:
         raise ValueError(
             "Expected [mu, log_var], two tensors of one shape (batch, latent_dim). "

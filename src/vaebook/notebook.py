@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from IPython.display import display
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 
@@ -28,9 +29,10 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
             raise ValueError(f"Expected {name} to say something. Received: {text!r}.")
     kind, mime = ("svg", "image/svg+xml") if vector else ("png", "image/png")
     file = io.BytesIO()
-    # Without a date, one figure is one file.
     metadata = {"Date": None} if vector else {}
-    figure.savefig(file, format=kind, dpi=110, bbox_inches="tight", metadata=metadata)
+    # Without a date, and with names that are not drawn by lot, one figure is one file.
+    with rc_context({"svg.hashsalt": "vaebook"}):
+        figure.savefig(file, format=kind, dpi=110, bbox_inches="tight", metadata=metadata)
     data = base64.b64encode(file.getvalue()).decode()
     image = f'<img alt="{html.escape(alt)}" src="data:{mime};base64,{data}"/>'
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
