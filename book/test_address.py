@@ -9,6 +9,7 @@ import pytest
 # Whose addresses on GitHub the book may name beside its own. me/fork is the example that
 # the pages give.
 OTHERS = {
+    "ageron",
     "davidADSP",
     "fchollet",
     "keras-team",
