@@ -9,7 +9,6 @@ import pytest
 # Whose addresses on GitHub the book may name beside its own. me/fork is the example that
 # the pages give.
 OTHERS = {
-    "ageron",
     "davidADSP",
     "fchollet",
     "keras-team",
@@ -18,8 +17,10 @@ OTHERS = {
     "jupyter-book",
     "me",
 }
+# A thread that the book cites is no copy of an address.
 FOUND = re.compile(
     r"(?:colab\.research\.google\.com/github|(?<![\w.])github\.com)/([\w.-]+)/([\w.-]*\w)"
+    r"(?![\w.-]*/(?:issues|pull)/\d)"
 )
 PAGES = re.compile(r"([\w-]+)\.github\.io/([\w.-]*\w)")
 
@@ -106,6 +107,12 @@ def test_a_longer_name_is_left_alone():
         text, "https://github.com/you/where", "https://github.com/somebody/x"
     )
     assert replaced == "https://github.com/you/where-else and https://github.com/somebody/x."
+
+
+def test_a_cited_thread_is_no_copy():
+    own = "https://github.com/somebody/fork"
+    assert disagreeing("https://github.com/you/where/issues/12", own) == []
+    assert disagreeing("https://github.com/you/where/blob/main/x.py", own) == [("you", "where")]
 
 
 def test_the_install_cell_names_the_address():
