@@ -53,7 +53,7 @@ colab:
 	.venv-colab/bin/python -m pip install --quiet ./src
 	.venv-colab/bin/python -m pip freeze --exclude vaebook > .venv-colab/after.txt
 	diff .venv-colab/before.txt .venv-colab/after.txt
-	.venv-colab/bin/python -m pytest book/notebooks
+	.venv-colab/bin/python -m pytest src/tests book/notebooks
 
 setup: $(VENV)/ready
 
