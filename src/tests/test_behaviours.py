@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 from vaebook import behaviours
 from vaebook.behaviours import CHECKS, REPLICA_CHECKS, SPEC, TRAP_REPLICA_CHECKS, TRAPS
+from vaebook.layers import KLDivergence
 from vaebook.losses import KLLoss
 from vaebook.networks import build_decoder, build_encoder
 from vaebook.records import load_record
@@ -136,8 +137,6 @@ def test_a_loss_that_closes_over_the_encoder_s_tensors_fails_at_fit(images):
 
 
 def test_a_layer_that_leads_nowhere_is_dropped_in_silence(images):
-    from vaebook.layers import KLDivergence
-
     image, reconstruction, mu, log_var = functional_parts()
     KLDivergence(1e6)([mu, log_var])  # and its outputs lead to no output
     model = keras.Model(image, reconstruction)
@@ -161,3 +160,10 @@ def test_the_kl_term_of_keras_itself_is_for_distributions_that_sum_to_one():
     prior = np.zeros((2, 2, 3), "float32")
     received = keras.losses.KLDivergence()(prior[:, 0], prior[:, 1] + 1)
     assert float(received) != pytest.approx(float(KLLoss()(0.0, prior)), abs=1e-9)
+
+
+def test_the_kl_term_of_keras_itself_clips_what_is_negative():
+    divergence = keras.losses.KLDivergence()
+    some = np.full((2, 3), 0.5, "float32")
+    assert float(divergence(some, -some)) == float(divergence(some, 0 * some))
+    assert float(divergence(-some, some)) == float(divergence(0 * some, some))

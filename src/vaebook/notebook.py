@@ -24,7 +24,8 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
     Raises:
         ValueError: for an empty alt text or caption.
     """
-    for name, text in (("alt", alt), ("caption", "none" if caption is None else caption)):
+    given = {"alt": alt} if caption is None else {"alt": alt, "caption": caption}
+    for name, text in given.items():
         if not (text and text.strip()):
             raise ValueError(f"Expected {name} to say something. Received: {text!r}.")
     kind, mime = ("svg", "image/svg+xml") if vector else ("png", "image/png")
