@@ -1,5 +1,6 @@
-"""A check that more than one module makes of its arguments."""
+"""Checks that more than one module makes of its arguments."""
 
+import math
 import operator
 
 
@@ -17,3 +18,14 @@ def whole(name, value, smallest=1):
     if number < smallest:
         raise ValueError(f"Expected {name} ≥ {smallest}. Received: {name}={number}.")
     return number
+
+
+def finite(name, value, zero=False):
+    """Refuse what is no finite number above 0, or, where zero is True, from 0 on.
+
+    Raises:
+        ValueError: for such a number.
+    """
+    if not (math.isfinite(value) and (value >= 0 if zero else value > 0)):
+        sign = "≥" if zero else ">"
+        raise ValueError(f"Expected a finite {name} {sign} 0. Received: {name}={value}.")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from vaebook._checks import whole
+from vaebook._checks import finite, whole
 from vaebook.targets import check_images
 
 LARGEST_MU = 1e18
@@ -98,8 +98,7 @@ def gaussian_log_likelihood(
         raise ValueError(
             f"Expected means of x's shape {np.shape(x)}. Received: shape {np.shape(means)}."
         )
-    if not (np.isfinite(variance) and variance > 0):
-        raise ValueError(f"Expected a finite variance > 0. Received: variance={variance}.")
+    finite("variance", variance)
     errors = np.asarray(x, "float64") - np.asarray(means, "float64")
     each = -0.5 * (errors**2 / variance + np.log(2 * np.pi * variance))
     return each.reshape(len(each), -1).sum(axis=1)
@@ -153,7 +152,7 @@ def elbo(
     """
     x, mu, log_var = _encoded(encoder, images, batch_size)
     blocks = _drawn(decoder, x, mu, log_var, samples, seed, batch_size, log_likelihood)
-    reconstruction = np.concatenate([given_z.mean(axis=1) for _, given_z in blocks])
+    reconstruction = np.concatenate([given_z.mean(axis=1) for *_, given_z in blocks])
     kl = gaussian_kl(mu, log_var)
     return Elbo(reconstruction - kl, reconstruction, kl, samples, seed)
 
@@ -185,16 +184,13 @@ def importance_weighted_bound(
     x, mu, log_var = _encoded(encoder, images, batch_size)
     blocks = _drawn(decoder, x, mu, log_var, samples, seed, batch_size, log_likelihood)
     bounds = []
-    start = 0
-    for noise, given_z in blocks:
-        m, s = (
-            array[start : start + len(noise), np.newaxis] for array in (mu, np.exp(log_var / 2))
+    for rows, noise, z, given_z in blocks:
+        # log p(z) − log q(z|x): both have the same constant, (z − mu) / spread is the noise,
+        # and the logarithm of the spread is ½ log_var.
+        log_ratio = 0.5 * (
+            np.sum(noise**2 - z**2, axis=2) + log_var[rows].sum(axis=1, keepdims=True)
         )
-        z = m + s * noise  # (images, samples, latent_dim)
-        # log p(z) − log q(z|x): both have the same constant, and (z − mu) / s is the noise.
-        log_ratio = 0.5 * np.sum(noise**2 - z**2, axis=2) + np.log(s).sum(axis=2)
         bounds.append(np.logaddexp.reduce(given_z + log_ratio, axis=1) - np.log(samples))
-        start += len(noise)
     return Bound(np.concatenate(bounds), samples, seed)
 
 
@@ -226,8 +222,7 @@ def log_likelihood_on_grid(
     """
     check_images(images)
     steps, batch_size = whole("steps", steps, 2), whole("batch_size", batch_size)
-    if not (np.isfinite(reach) and reach > 0):
-        raise ValueError(f"Expected a finite reach > 0. Received: reach={reach}.")
+    finite("reach", reach)
     x = np.reshape(images, (len(images), -1)).astype("float64")
     ticks, step = np.linspace(-reach, reach, steps, retstep=True)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
@@ -267,8 +262,7 @@ def active_units(mu: np.ndarray, threshold: float = 0.01) -> ActiveUnits:
             f"Expected mu of shape (n, latent_dim), n ≥ 2. Received: shape {mu.shape}."
         )
     _check_finite("mu", mu)
-    if not (np.isfinite(threshold) and threshold >= 0):
-        raise ValueError(f"Expected a finite threshold ≥ 0. Received: threshold={threshold}.")
+    finite("threshold", threshold, zero=True)
     variances = mu.var(axis=0)
     return ActiveUnits(int(np.sum(variances > threshold)), variances, float(threshold))
 
@@ -330,10 +324,10 @@ def _decoded(decoder, z):
 
 def _drawn(
     decoder, x, mu, log_var, samples, seed, batch_size, log_likelihood
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield noise and log p(x|z), some images at a time and all samples of each.
+) -> Iterator[tuple[range, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield rows, noise, z and log p(x|z), some images at a time and all samples of each.
 
-    Shapes (images, samples, latent_dim) and (images, samples).
+    Shapes: noise and z (images, samples, latent_dim), log p(x|z) (images, samples).
     """
     samples, batch_size = whole("samples", samples), whole("batch_size", batch_size)
     at_once = max(1, batch_size // samples)
@@ -344,21 +338,21 @@ def _drawn(
         generators = [np.random.default_rng([seed, row]) for row in rows]
         noise = np.stack([rng.normal(size=(samples, latent_dim)) for rng in generators])
         z = mu[rows, np.newaxis] + spread[rows, np.newaxis] * noise
-        z = z.reshape(-1, latent_dim)
+        points = z.reshape(-1, latent_dim)
         of_image = np.repeat(rows, samples)
         given_z = np.concatenate(
             [
                 log_likelihood(
                     x[of_image[first : first + batch_size]],
-                    _decoded(decoder, z[first : first + batch_size]),
+                    _decoded(decoder, points[first : first + batch_size]),
                 )
-                for first in range(0, len(z), batch_size)
+                for first in range(0, len(points), batch_size)
             ]
         )
-        if np.shape(given_z) != (len(z),):
+        if np.shape(given_z) != (len(points),):
             raise ValueError(
-                f"Expected one log-likelihood for each of {len(z)} points. "
+                f"Expected one log-likelihood for each of {len(points)} points. "
                 f"Received: shape {np.shape(given_z)}."
             )
         _check_finite("the log-likelihood", given_z)
-        yield noise, given_z.reshape(len(rows), samples)
+        yield rows, noise, z, given_z.reshape(len(rows), samples)

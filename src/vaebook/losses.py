@@ -18,6 +18,7 @@ import math
 
 import keras
 from keras import ops
+from vaebook._checks import finite
 
 
 def _check_rank(name, tensor, rank, expected):
@@ -30,8 +31,7 @@ def _check_rank(name, tensor, rank, expected):
 def _check_weight(weight):
     """Return a weight that is a number ≥ 0 or a variable holding one."""
     value = float(weight)
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"Expected a finite weight ≥ 0. Received: weight={value}.")
+    finite("weight", value, zero=True)
     return weight if isinstance(weight, keras.Variable) else value
 
 
@@ -273,14 +273,9 @@ def beta_of_reductions(
     ):
         if value not in known:
             raise ValueError(f"Expected {name} to be one of {known}. Received: {value!r}.")
-    for name, value in (
-        ("reconstruction_factor", reconstruction_factor),
-        ("pixel_variance", pixel_variance),
-    ):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"Expected a finite {name} > 0. Received: {name}={value}.")
-    if not (math.isfinite(kl_factor) and kl_factor >= 0):
-        raise ValueError(f"Expected a finite kl_factor ≥ 0. Received: kl_factor={kl_factor}.")
+    finite("reconstruction_factor", reconstruction_factor)
+    finite("pixel_variance", pixel_variance)
+    finite("kl_factor", kl_factor, zero=True)
     _kl_weights_in_objective(image_shape, latent_dim)  # refuses wrong sizes
     of_nats = reconstruction_factor * (2 * pixel_variance if error == "squared" else 1)
     of_kl = 2 * kl_factor
