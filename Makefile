@@ -12,33 +12,33 @@ PORTABLE := --universal --python-version 3.11 --generate-hashes --no-emit-index-
 book: $(VENV)/ready  # build the pages from the stored notebooks, and check them
 	rm -rf _build
 	$(BIN)/jupyter-book build . -W -n --keep-going
-	$(BIN)/python book/check_site.py _build/html
+	$(BIN)/python tools/check_site.py _build/html
 
 test: lint  # lint, then test the package, the book and every notebook
 	$(BIN)/python -m pytest -n 2 --dist loadscope --cov=vaebook
 
 notebooks: $(VENV)/ready  # run the chapters whose code changed
-	$(BIN)/python book/notebooks.py $(CHAPTERS)
+	$(BIN)/python tools/sync.py $(CHAPTERS)
 
 lint: $(VENV)/ready
-	$(BIN)/ruff check src book
-	$(BIN)/ruff format --check src book
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 
 format: $(VENV)/ready  # mend what can be mended; notebooks follow their chapters
-	$(BIN)/ruff check --fix --exit-zero --exclude "*.ipynb" src book
-	$(BIN)/ruff format --exclude "*.ipynb" src book
+	$(BIN)/ruff check --fix --exit-zero --exclude "*.ipynb" src tools tests conftest.py
+	$(BIN)/ruff format --exclude "*.ipynb" src tools tests conftest.py
 
 records: $(VENV)/ready  # measure what the chapters show from a record; takes hours
-	$(BIN)/python book/record_six_epochs.py
-	$(BIN)/python book/record_target_memory.py
-	$(BIN)/python book/record_mnist_bounds.py
-	$(BIN)/python book/record_closed_over_loss.py
-	$(BIN)/python book/record_porting.py
-	$(BIN)/python book/record_behaviours.py
-	$(BIN)/python book/record_cost.py
+	$(BIN)/python tools/records/six_epochs.py
+	$(BIN)/python tools/records/target_memory.py
+	$(BIN)/python tools/records/mnist_bounds.py
+	$(BIN)/python tools/records/closed_over_loss.py
+	$(BIN)/python tools/records/porting.py
+	$(BIN)/python tools/records/behaviours.py
+	$(BIN)/python tools/records/cost.py
 
 address: $(VENV)/ready  # make address URL=https://github.com/me/fork
-	$(BIN)/python book/address.py $(URL)
+	$(BIN)/python tools/address.py $(URL)
 
 lock: $(BIN)/uv  # add LOCK=--upgrade for the newest releases
 	$(BIN)/uv pip compile $(PORTABLE) $(LOCK) --custom-compile-command "make lock" \
@@ -50,10 +50,10 @@ colab:
 	$(PYTHON) -m venv --clear .venv-colab
 	.venv-colab/bin/python -m pip install --quiet -r .github/colab.txt
 	.venv-colab/bin/python -m pip freeze > .venv-colab/before.txt
-	.venv-colab/bin/python -m pip install --quiet ./src
+	.venv-colab/bin/python -m pip install --quiet .
 	.venv-colab/bin/python -m pip freeze --exclude vaebook > .venv-colab/after.txt
 	diff .venv-colab/before.txt .venv-colab/after.txt
-	.venv-colab/bin/python -m pytest src/tests book/notebooks
+	.venv-colab/bin/python -m pytest tests/package book/notebooks
 
 setup: $(VENV)/ready
 
@@ -65,11 +65,11 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV)
 
-$(VENV)/ready: $(BIN)/uv requirements.txt src/pyproject.toml
+$(VENV)/ready: $(BIN)/uv requirements.txt pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.txt
-	$(BIN)/uv pip install --python $(BIN)/python --no-build-isolation --no-deps -e src
+	$(BIN)/uv pip install --python $(BIN)/python --no-build-isolation --no-deps -e .
 	@touch $@
 
 clean:
 	rm -rf .venv .venv-colab _build .pytest_cache .ruff_cache .coverage .coverage.* \
-		src/build src/*.egg-info
+		build *.egg-info src/*.egg-info

@@ -1,7 +1,7 @@
 """Train the article's network as the article did, and record every epoch.
 
-    python book/record_six_epochs.py            add the runs that the record lacks
-    python book/record_six_epochs.py --again    start a new record
+    python tools/records/six_epochs.py            add the runs that the record lacks
+    python tools/records/six_epochs.py --again    start a new record
 
 Six epochs on 60,000 images, for three seeds and three learning rates: part VI does not say
 which learning rate it used. Chapter 8 shows the record. Each run takes minutes, so each is

@@ -1,10 +1,10 @@
 """Keep each chapter's executed notebook in step with its text.
 
-    python book/notebooks.py            write the notebooks that are out of step
-    python book/notebooks.py --all      run every chapter again
-    python book/notebooks.py --check    only report; exit status 1 if any is out of step
+    python tools/sync.py            write the notebooks that are out of step
+    python tools/sync.py --all      run every chapter again
+    python tools/sync.py --check    only report; exit status 1 if any is out of step
 
-Names of chapters after these restrict the work to them: `notebooks.py --all 04 06`.
+Names of chapters after these restrict the work to them: `sync.py --all 04 06`.
 """
 
 import argparse
@@ -12,15 +12,14 @@ import hashlib
 import json
 import sys
 import time
-from pathlib import Path
 
 import jupytext
 import nbformat
-from address import address
+from address import ROOT, address
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-BOOK = Path(__file__).resolve().parent
+BOOK = ROOT / "book"
 KEPT = ("tags", "mystnb", "nbval")  # the cell metadata that a chapter may set
 TAGS = {
     "check",  # the assertions of the chapter

@@ -44,7 +44,7 @@ def test_every_copy_of_the_address_agrees(path):
 
 
 def test_the_readme_and_the_package_name_the_address():
-    for name in ("README.md", "CITATION.cff", "src/pyproject.toml"):
+    for name in ("README.md", "CITATION.cff", "pyproject.toml"):
         assert address.address() in (address.ROOT / name).read_text("utf8")
 
 
@@ -117,4 +117,4 @@ def test_a_cited_thread_is_no_copy():
 
 def test_the_install_cell_names_the_address():
     url = address.address()
-    assert f'"git+{url}#subdirectory=src"' in address.install_cell(url)
+    assert f'url = "{url}"' in address.install_cell(url)

@@ -1,10 +1,10 @@
 """Ask Keras 2 about the code of 2022, and record what it answers.
 
-    python book/record_porting.py                     installs tf_keras aside
-    python book/record_porting.py --python OTHER      an interpreter that has it
+    python tools/records/porting.py                     installs tf_keras aside
+    python tools/records/porting.py --python OTHER      an interpreter that has it
 
 The appendix "From Keras 2 to Keras 3" shows the answers beside those of today's Keras, which
-the tests measure. The questions are the functions of `porting.py`. Takes a few minutes.
+the tests measure. The questions are the functions of `breaks.py`. Takes a few minutes.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Write the repository's address, which stands in _config.yml, into every copy of it.
 
-    python book/address.py https://github.com/me/fork
+    python tools/address.py https://github.com/me/fork
 
 A test fails where a copy disagrees.
 """
@@ -17,7 +17,7 @@ COPIES = (
     "README.md",
     "CONTRIBUTING.md",
     "CITATION.cff",
-    "src/pyproject.toml",
+    "pyproject.toml",
     "book/**/*.md",
     "book/notebooks/*.ipynb",
 )
@@ -39,8 +39,12 @@ def install_cell(url):
     """Return the first code cell of every chapter."""
     return f'''import os
 
-if "COLAB_RELEASE_TAG" in os.environ:  # on Colab, fetch the package that this chapter imports
-    %pip install -q "git+{url}#subdirectory=src"'''
+url = "{url}"
+if "COLAB_RELEASE_TAG" in os.environ:  # Colab lacks the package that this chapter imports
+    if "/OWNER/" in url:
+        print("This copy of the book has no address yet. Set one: make address URL=…")
+    else:
+        %pip install -q "git+{{url}}"'''
 
 
 def forms(url):

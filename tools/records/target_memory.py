@@ -1,6 +1,6 @@
 """Measure what each kind of target adds to the memory of a training, and record it.
 
-    python book/record_target_memory.py
+    python tools/records/target_memory.py
 
 Two targets of 60,000 rows for 256 latent variables, each kind in a process of its own: the
 growth of the process's peak memory from before the targets are made to after `fit`. The

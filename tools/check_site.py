@@ -1,6 +1,6 @@
 """Check the built pages: links, anchors, pictures, and that nothing comes from elsewhere.
 
-    python book/check_site.py _build/html
+    python tools/check_site.py _build/html
 
 `make book` runs this after the build, and then prints where to open the book.
 """

@@ -2,17 +2,17 @@
 
 import re
 import sys
-from pathlib import Path
 
-import porting
+import breaks
 import pytest
+from address import ROOT
 from keras2 import ask_porting, in_words, said
 from vaebook.records import load_record
 
-PAGE = Path(__file__).with_name("appendix").joinpath("from-keras-2.md").read_text("utf8")
+PAGE = (ROOT / "book" / "appendix" / "from-keras-2.md").read_text("utf8")
 RECORD = load_record("porting")
-BREAKS = [function.__name__ for function in porting.BREAKS]
-KEPT = [function.__name__ for function in porting.KEPT]
+BREAKS = [function.__name__ for function in breaks.BREAKS]
+KEPT = [function.__name__ for function in breaks.KEPT]
 
 
 def plain(text):

@@ -37,7 +37,7 @@ def pytest_report_header():
 
 
 def compare_with_tolerance(item):
-    """Let a notebook's cell compare its outputs as book/compare.py does."""
+    """Let a notebook's cell compare its outputs as tools/compare.py does."""
     limits = {"rtol": RTOL, "atol": ATOL, **item.cell.metadata.get("nbval", {})}
 
     def compare_outputs(new, stored, skip_compare=None):

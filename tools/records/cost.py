@@ -1,6 +1,6 @@
 """Measure what a training step costs on each route, beside a plain autoencoder, and record it.
 
-    python book/record_cost.py
+    python tools/records/cost.py
 
 The article's network, batches of 128. All kinds take turns within one run, round by round,
 in an order that changes: a machine that slows down slows all of them. What counts is a

@@ -1,10 +1,10 @@
 """Code of 2022 under two Kerases: one small function for each thing that breaks, or does not.
 
-    python book/porting.py keras           asks the Keras that is installed, which is Keras 3
-    python book/porting.py tf_keras        asks Keras 2, where it is installed
+    python tools/records/breaks.py keras       asks the Keras that is installed: Keras 3
+    python tools/records/breaks.py tf_keras    asks Keras 2, where it is installed
 
 Prints as JSON what each function answers. The appendix "From Keras 2 to Keras 3" shows it,
-`record_porting.py` records the answers of Keras 2, and `test_porting.py` compares.
+`porting.py` records the answers of Keras 2, and `test_porting.py` compares.
 
 A function of BREAKS gets the module and does what code of 2022 did. With `mended` it does
 what the appendix says to write today. It returns in words what happens, or lets the error

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-BOOK = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def printed(text):
@@ -26,8 +26,8 @@ def cell(source, outputs=(), count=1, **metadata):
 
 def run_nbval(folder, cells, mnist):
     """Return the outcome of each cell, and all that pytest wrote."""
-    for name in ("conftest.py", "compare.py"):
-        shutil.copy(BOOK / name, folder)
+    for name in ("conftest.py", "tools/compare.py"):
+        shutil.copy(ROOT / name, folder)
     package = folder / "vaebook"
     package.mkdir()
     (package / "__init__.py").write_text("")

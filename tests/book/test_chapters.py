@@ -4,14 +4,14 @@ import re
 from itertools import pairwise
 from urllib.parse import unquote, urlsplit
 
-import notebooks
 import pytest
+import sync
 from address import address, install_cell
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 
-BOOK = notebooks.BOOK
-CHAPTERS = notebooks.chapters()
+BOOK = sync.BOOK
+CHAPTERS = sync.chapters()
 PAGES = sorted([BOOK / "index.md", *BOOK.glob("appendix/*.md")])
 MARKDOWN = MarkdownIt("commonmark", {"html": True})
 SHORTEST_ALT = 20  # characters; less than this names a picture and describes nothing
@@ -24,7 +24,7 @@ def words_of(path):
     """Return a page's Markdown; of a chapter, without the code that runs."""
     if path in PAGES:
         return path.read_text("utf8")
-    cells = notebooks.read_chapter(path).cells
+    cells = sync.read_chapter(path).cells
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
@@ -82,7 +82,7 @@ def test_title_carries_the_number_of_the_file(chapter):
 
 @each_chapter
 def test_first_code_cell_installs_the_package_on_colab(chapter):
-    first = notebooks.code_cells(notebooks.read_chapter(chapter))[0]
+    first = sync.code_cells(sync.read_chapter(chapter))[0]
     assert first.source == install_cell(address())
 
 
@@ -96,7 +96,7 @@ def test_aims_come_before_the_first_section(chapter):
 def test_a_check_cell_asserts_what_the_chapter_claims(chapter):
     checks = [
         cell
-        for cell in notebooks.code_cells(notebooks.read_chapter(chapter))
+        for cell in sync.code_cells(sync.read_chapter(chapter))
         if "check" in cell.metadata.get("tags", [])
     ]
     assert checks, "expected a cell tagged check"
@@ -121,10 +121,10 @@ def test_every_exercise_has_its_solution(chapter):
 
 @each_chapter
 def test_every_figure_has_an_alt_text_and_a_caption(chapter):
-    stored = notebooks.read_notebook(notebooks.notebook_path(chapter))
+    stored = sync.read_notebook(sync.notebook_path(chapter))
     found = [
         f"cell {number}: {problem}"
-        for number, cell in enumerate(notebooks.code_cells(stored))
+        for number, cell in enumerate(sync.code_cells(stored))
         for problem in figure_problems(cell.outputs)
     ]
     assert found == []

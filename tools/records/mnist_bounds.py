@@ -1,6 +1,6 @@
 """Train two latent variables on binary MNIST, and bound the test images' log-likelihood.
 
-    python book/record_mnist_bounds.py
+    python tools/records/mnist_bounds.py
 
 The images are made black and white as TensorFlow's tutorial on convolutional VAEs does it:
 a pixel is 1 where it is above one half. Chapter 2 shows the record. Beside the bounds it

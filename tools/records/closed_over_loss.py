@@ -1,7 +1,7 @@
 """Try the textbook recipe under Keras 2, and record what it answers.
 
-    python book/record_closed_over_loss.py                     installs tf_keras aside
-    python book/record_closed_over_loss.py --python OTHER      an interpreter that has it
+    python tools/records/closed_over_loss.py                     installs tf_keras aside
+    python tools/records/closed_over_loss.py --python OTHER      an interpreter that has it
 
 A loss closes over the encoder's symbolic tensors. Chapter 3 runs it under this book's Keras
 and shows the other answers from the record: those of tf_keras, which is Keras 2, compiled,

@@ -1,6 +1,6 @@
 """Run every check on every route and every trap, and record the table of behaviours.
 
-    python book/record_behaviours.py
+    python tools/records/behaviours.py
 
 Chapter 12 shows the record, and the tests run the checks again and compare. It takes some
 minutes.

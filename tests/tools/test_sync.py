@@ -1,6 +1,6 @@
 import nbformat
-import notebooks
 import pytest
+import sync
 
 CHAPTER = """---
 kernelspec:
@@ -31,14 +31,14 @@ raise ValueError("no")
 """
 
 
-@pytest.mark.parametrize("chapter", notebooks.chapters(), ids=lambda chapter: chapter.stem)
+@pytest.mark.parametrize("chapter", sync.chapters(), ids=lambda chapter: chapter.stem)
 def test_notebook_is_in_step_with_its_text(chapter):
-    assert notebooks.problems(chapter) == []
+    assert sync.problems(chapter) == []
 
 
 def test_there_are_chapters_and_no_stray_notebooks():
-    assert notebooks.chapters()
-    assert notebooks.strays() == []
+    assert sync.chapters()
+    assert sync.strays() == []
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def executed(tmp_path_factory):
     (book / "chapters").mkdir()
     (book / "chapters/01-small.md").write_text(CHAPTER)
     chapter = book / "chapters/01-small.md"
-    notebooks.write(chapter)
-    return notebooks.notebook_path(chapter).read_text("utf8")
+    sync.write(chapter)
+    return sync.notebook_path(chapter).read_text("utf8")
 
 
 @pytest.fixture
@@ -59,17 +59,17 @@ def chapter(tmp_path, executed):
     (tmp_path / "notebooks").mkdir()
     text = tmp_path / "chapters/01-small.md"
     text.write_text(CHAPTER)
-    notebooks.notebook_path(text).write_text(executed)
+    sync.notebook_path(text).write_text(executed)
     return text
 
 
 def spoil(chapter, change):
     """Change the stored notebook, and return what is then said of it."""
-    path = notebooks.notebook_path(chapter)
-    stored = notebooks.read_notebook(path)
+    path = sync.notebook_path(chapter)
+    stored = sync.read_notebook(path)
     change(stored)
     nbformat.write(stored, path)
-    return "; ".join(notebooks.problems(chapter))
+    return "; ".join(sync.problems(chapter))
 
 
 def edit(chapter, old, new):
@@ -79,31 +79,31 @@ def edit(chapter, old, new):
 
 
 def test_a_fresh_notebook_is_in_step(chapter):
-    assert notebooks.problems(chapter) == []
+    assert sync.problems(chapter) == []
 
 
 def test_a_chapter_without_a_notebook_is_refused(chapter):
-    notebooks.notebook_path(chapter).unlink()
-    assert notebooks.problems(chapter) == ["it has no notebook"]
+    sync.notebook_path(chapter).unlink()
+    assert sync.problems(chapter) == ["it has no notebook"]
 
 
 def test_a_notebook_without_a_chapter_is_refused(chapter):
     stray = chapter.parents[1] / "notebooks/02-stray.ipynb"
     stray.write_text("{}")
-    assert notebooks.strays(chapter.parents[1]) == [stray]
+    assert sync.strays(chapter.parents[1]) == [stray]
 
 
 def test_edited_words_are_refused_until_written_and_run_nothing(chapter, monkeypatch):
     edit(chapter, "# A small chapter", "# A small, better chapter")
-    assert notebooks.problems(chapter) == ["text and notebook differ"]
-    monkeypatch.setattr(notebooks, "run", lambda *_: pytest.fail("nothing should run"))
-    notebooks.write(chapter)
-    assert notebooks.problems(chapter) == []
+    assert sync.problems(chapter) == ["text and notebook differ"]
+    monkeypatch.setattr(sync, "run", lambda *_: pytest.fail("nothing should run"))
+    sync.write(chapter)
+    assert sync.problems(chapter) == []
 
 
 def test_edited_code_is_refused(chapter):
     edit(chapter, "0.25", "0.26")
-    assert "code changed since it was run" in notebooks.problems(chapter)
+    assert "code changed since it was run" in sync.problems(chapter)
 
 
 def test_code_edited_in_both_halves_is_refused(chapter):
@@ -120,7 +120,7 @@ def test_code_edited_in_both_halves_is_refused(chapter):
 )
 def test_an_edited_tolerance_or_tag_is_refused(chapter, new):
     edit(chapter, ":nbval:\n:  rtol: 0.2", f":{new}")
-    assert "text and notebook differ" in notebooks.problems(chapter)
+    assert "text and notebook differ" in sync.problems(chapter)
 
 
 def test_a_cell_that_was_never_run_is_refused(chapter):
@@ -132,7 +132,7 @@ def test_a_cell_that_was_never_run_is_refused(chapter):
 
 def test_a_stripped_notebook_is_refused(chapter):
     def change(stored):
-        for cell in notebooks.code_cells(stored):
+        for cell in sync.code_cells(stored):
             cell.outputs, cell.execution_count = [], None
 
     found = spoil(chapter, change)
@@ -153,8 +153,8 @@ def test_an_edited_output_is_refused_and_run_again(chapter, monkeypatch):
 
     assert spoil(chapter, change) == "outputs changed since it was run"
     ran = []
-    monkeypatch.setattr(notebooks, "run", lambda notebook, chapter: ran.append(chapter))
-    notebooks.write(chapter)
+    monkeypatch.setattr(sync, "run", lambda notebook, chapter: ran.append(chapter))
+    sync.write(chapter)
     assert ran == [chapter]
 
 
@@ -194,18 +194,18 @@ def test_stored_stderr_is_refused(chapter):
 )
 def test_metadata_that_would_let_a_wrong_cell_pass_is_refused(metadata, expected):
     cell = nbformat.v4.new_code_cell("1", execution_count=1, metadata=metadata)
-    assert expected in "; ".join(notebooks.cell_problems(cell))
+    assert expected in "; ".join(sync.cell_problems(cell))
 
 
 def test_a_comment_that_steers_nbval_is_refused():
     cell = nbformat.v4.new_code_cell("# NBVAL_SKIP\n1", execution_count=1)
-    assert notebooks.cell_problems(cell) == ["steers nbval by a comment, expected a tag"]
+    assert sync.cell_problems(cell) == ["steers nbval by a comment, expected a tag"]
 
 
 def test_the_address_does_not_count_as_code(chapter, monkeypatch):
     digests = []
     for url in ("https://github.com/OWNER/small", "https://github.com/me/fork"):
         chapter.write_text(CHAPTER.replace("https://github.com/OWNER/small", url))
-        monkeypatch.setattr(notebooks, "address", lambda url=url: url)
-        digests.append(notebooks.code_digest(notebooks.read_chapter(chapter)))
+        monkeypatch.setattr(sync, "address", lambda url=url: url)
+        digests.append(sync.code_digest(sync.read_chapter(chapter)))
     assert digests[0] == digests[1]

@@ -51,8 +51,8 @@ def said(message):
 
 
 def ask_porting(python, module):
-    """Ask one Keras about the code of 2022: what `porting.py` prints there, in words."""
-    script = Path(__file__).with_name("porting.py")
+    """Ask one Keras about the code of 2022: what `breaks.py` prints there, in words."""
+    script = Path(__file__).with_name("breaks.py")
     done = subprocess.run([python, script, module], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"Expected {script.name} to end well. Received: {done.stderr}")
