@@ -1,8 +1,12 @@
-"""Callbacks: a readable line for each epoch, and a weight that follows a schedule."""
+"""What `fit` is given beside the data: an order, a line for each epoch, a scheduled weight."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
+from vaebook._checks import whole
 
 
 class EpochLine(keras.callbacks.Callback):
@@ -87,3 +91,36 @@ class WeightScheduler(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
             logs["weight"] = float(self.weight)
+
+
+def shuffled_batches(
+    x: np.ndarray, y: Any = None, batch_size: int = 32, seed: int | None = None
+) -> tf.data.Dataset:
+    """Return batches of (x, y) for `fit`, in another random order in each epoch.
+
+    `fit` shuffles arrays too, but after `keras.utils.set_random_seed` it repeats one order in
+    every epoch (chapter 8). This dataset reshuffles, and one seed gives the same orders again.
+
+    Args:
+        x: an array whose first axis counts the samples.
+        y: what `fit` takes as y, an array or a dict of arrays of the same length, or None.
+        batch_size: the number of samples in a batch; the last one may be smaller.
+        seed: an integer, or None for orders that follow `keras.utils.set_random_seed`.
+
+    Raises:
+        ValueError: if the arrays differ in length, or batch_size < 1.
+
+    Source: chapter 8.
+    """
+    batch_size = whole("batch_size", batch_size)
+    lengths = {len(each) for each in tf.nest.flatten((x, () if y is None else y))}
+    if len(lengths) != 1:
+        raise ValueError(
+            f"Expected x and y of one length. Received: lengths {sorted(lengths)}."
+        )
+    data = tf.nest.map_structure(tf.convert_to_tensor, x if y is None else (x, y))
+    order = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed).batch(batch_size)
+    batches = order.map(
+        lambda rows: tf.nest.map_structure(lambda each: tf.gather(each, rows), data)
+    )
+    return batches.prefetch(1)

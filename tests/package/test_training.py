@@ -4,7 +4,7 @@ import pytest
 from test_networks import SMALL
 from vaebook.networks import NetworkSpec
 from vaebook.routes import ROUTES
-from vaebook.training import EpochLine, WeightScheduler
+from vaebook.training import EpochLine, WeightScheduler, shuffled_batches
 
 
 def model_with(weight=1e-3):
@@ -76,3 +76,33 @@ def test_a_negative_weight_is_refused(images):
             verbose=0,
             callbacks=[WeightScheduler(weight, lambda epoch: -1)],
         )
+
+
+def orders(dataset, epochs=3):
+    return [np.concatenate([batch.numpy() for batch in dataset]) for _ in range(epochs)]
+
+
+def test_shuffled_batches_come_in_another_order_in_each_epoch():
+    keras.utils.set_random_seed(1)
+    first, second, third = orders(shuffled_batches(np.arange(50), batch_size=8))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(second, third)
+
+
+def test_one_seed_gives_the_same_orders_again():
+    one, other = (orders(shuffled_batches(np.arange(50), seed=3)) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_shuffled_batches_keep_x_and_y_together():
+    x = np.arange(10)
+    y = {"a": 2 * x, "b": np.zeros((10, 0))}
+    for images, targets in shuffled_batches(x, y, batch_size=4, seed=1):
+        np.testing.assert_array_equal(targets["a"], 2 * images)
+        assert targets["b"].shape == (len(images), 0)
+
+
+def test_shuffled_batches_refuse_arrays_of_different_lengths():
+    with pytest.raises(ValueError, match="Expected x and y of one length"):
+        shuffled_batches(np.arange(3), np.arange(4))

@@ -20,7 +20,7 @@ from vaebook.losses import beta_from_weight
 from vaebook.networks import NetworkSpec
 from vaebook.records import load_record, save_record
 from vaebook.routes import PART_VI_WEIGHT, ROUTES
-from vaebook.training import EpochLine
+from vaebook.training import EpochLine, shuffled_batches
 
 NAME = "six_epochs"
 SPEC = NetworkSpec()
@@ -29,6 +29,7 @@ SETTINGS = {
     "images": 60_000,
     "batch_size": 128,
     "epochs": 6,
+    "order": "another in each epoch",
     "latent_dim": SPEC.latent_dim,
     "weight": PART_VI_WEIGHT,
     "beta": beta_from_weight(PART_VI_WEIGHT, SPEC.image_shape, SPEC.latent_dim),
@@ -47,10 +48,9 @@ def train(x, learning_rate, seed):
         optimizer=keras.optimizers.Adam(learning_rate),
         seed=seed,
     )
+    batches = shuffled_batches(x, route.targets(x), SETTINGS["batch_size"], seed)
     history = model.fit(
-        x,
-        route.targets(x),
-        batch_size=SETTINGS["batch_size"],
+        batches,
         epochs=SETTINGS["epochs"],
         verbose=0,
         callbacks=[EpochLine()],
