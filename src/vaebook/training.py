@@ -100,6 +100,7 @@ def shuffled_batches(
 
     `fit` shuffles arrays too, but after `keras.utils.set_random_seed` it repeats one order in
     every epoch (chapter 8). This dataset reshuffles, and one seed gives the same orders again.
+    Call `fit(batches, shuffle=False)`: without it, Keras 3.15 warns that it will not shuffle.
 
     Args:
         x: an array whose first axis counts the samples.

@@ -51,6 +51,7 @@ def train(x, learning_rate, seed):
     batches = shuffled_batches(x, route.targets(x), SETTINGS["batch_size"], seed)
     history = model.fit(
         batches,
+        shuffle=False,  # or fit warns that a dataset has an order of its own
         epochs=SETTINGS["epochs"],
         verbose=0,
         callbacks=[EpochLine()],
