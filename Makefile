@@ -28,14 +28,8 @@ format: $(VENV)/ready  # mend what can be mended; notebooks follow their chapter
 	$(BIN)/ruff check --fix --exit-zero --exclude "*.ipynb" src tools tests conftest.py
 	$(BIN)/ruff format --exclude "*.ipynb" src tools tests conftest.py
 
-records: $(VENV)/ready  # measure what the chapters show from a record; takes hours
-	$(BIN)/python tools/records/six_epochs.py
-	$(BIN)/python tools/records/target_memory.py
-	$(BIN)/python tools/records/mnist_bounds.py
-	$(BIN)/python tools/records/closed_over_loss.py
-	$(BIN)/python tools/records/porting.py
-	$(BIN)/python tools/records/behaviours.py
-	$(BIN)/python tools/records/cost.py
+records: $(VENV)/ready  # measure the records that are not there, or RECORD=cost again
+	$(BIN)/python tools/records $(RECORD)
 
 address: $(VENV)/ready  # make address URL=https://github.com/me/fork
 	$(BIN)/python tools/address.py $(URL)

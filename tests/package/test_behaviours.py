@@ -1,4 +1,4 @@
-"""The table of behaviours still holds, cell by cell. `make records` measures it anew."""
+"""The table of behaviours still holds, cell by cell. See `tools/records/behaviours.py`."""
 
 import keras
 import numpy as np

@@ -1,7 +1,7 @@
 """Code of 2022 under two Kerases: one small function for each thing that breaks, or does not.
 
-    python tools/records/breaks.py keras       asks the Keras that is installed: Keras 3
-    python tools/records/breaks.py tf_keras    asks Keras 2, where it is installed
+    python tools/breaks.py keras       asks the Keras that is installed: Keras 3
+    python tools/breaks.py tf_keras    asks Keras 2, if it is installed
 
 Prints as JSON what each function answers. The appendix "From Keras 2 to Keras 3" shows it,
 `porting.py` records the answers of Keras 2, and `test_porting.py` compares.
@@ -26,7 +26,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-IMAGES = np.random.default_rng(3).uniform(size=(32, 8, 8, 1)).astype("float32")
+SEED = 3  # of the images
+IMAGES = np.random.default_rng(SEED).uniform(size=(32, 8, 8, 1)).astype("float32")
 ZEROS = np.zeros((32, 2), "float32")
 TARGETS = {"reconstruction": IMAGES, "mu": ZEROS, "log_var": ZEROS}
 
