@@ -59,7 +59,7 @@ def ask_porting(python, module):
     if done.returncode:
         raise RuntimeError(f"Expected {script.name} to end well. Received: {done.stderr}")
     answers = json.loads(done.stdout.splitlines()[-1])
-    for part in ("breaks", "kept", "mended"):
+    for part in ("breaks", "kept", "fixed"):
         answers[part] = {name: in_words(each) for name, each in answers[part].items()}
     return answers
 

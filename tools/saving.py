@@ -120,7 +120,7 @@ def make(name, module, again=False, folder=FOLDER):
         if stored and stored[key] != now[key]:
             raise OtherSettings(
                 f"Expected to go on with {key} {stored[key]}, as {part.name} says. "
-                f"Received: {now[key]}. Use --again to start anew."
+                f"Received: {now[key]}. Use --again to start over."
             )
     results = {key: value for key, value in stored.items() if key not in SCHEMA}
     for measured in module.measure(results):

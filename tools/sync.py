@@ -2,6 +2,7 @@
 
     python tools/sync.py            write the notebooks that are out of step
     python tools/sync.py --all      run every chapter again
+    python tools/sync.py --words    write only those whose code did not change; run nothing
     python tools/sync.py --check    only report; exit status 1 if any is out of step
 
 Names of chapters after these restrict the work to them: `sync.py --all 04 06`.
@@ -209,6 +210,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--all", action="store_true", help="run every chapter again")
+    parser.add_argument("--words", action="store_true", help="run nothing")
     parser.add_argument("--check", action="store_true", help="only report")
     parser.add_argument("names", nargs="*", help="heads of chapters' names, such as 04")
     args = parser.parse_args()
@@ -225,7 +227,8 @@ def main():
         why = problems(chapter)
         if why:
             print(f"{chapter.name}: {'; '.join(why)}")
-        if (why or args.all) and not args.check:
+        runs = not outputs_still_hold(notebook_path(chapter), read_chapter(chapter))
+        if (why or args.all) and not args.check and not (args.words and runs):
             try:
                 write(chapter, rerun=args.all)
             except CellExecutionError as error:
