@@ -7,16 +7,16 @@ image (explorer.js), so it works in a notebook, in Colab, on a page and from a f
 
 import base64
 import html
-import io
 import json
 import re
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 import keras
 import numpy as np
-from matplotlib.image import imsave
 from numpy.typing import ArrayLike
 
 # Ten colours on a light and on a dark ground, each with a contrast of 4.5 : 1 or more there.
@@ -48,7 +48,7 @@ _SHAPES = (
     "M-1.5-5h3v10h-3z",  # upright bar
 )
 _MOST_CODES = 1000  # more are slow to draw and hide each other
-_TILES, _TILE = 8, 28  # the still picture: images along an edge, largest pixels of each
+_TILES, _TILE = 7, 28  # the still picture: images along an edge, largest pixels of each
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def explore(
         TypeError: for a decoder that is no Keras model.
         ValueError: for a model that is no such decoder, a layer that is not supported, numbers
             that are not finite, one latent variable, codes, labels, names or a start of the
-            wrong shape, more classes than colours.
+            wrong shape, more classes than colours, an empty alt or caption.
 
     Source: chapter 0.
     """
@@ -134,6 +134,9 @@ def explore(
         caption = (
             "Move the point in the latent plane: the image is what the decoder makes of it."
         )
+    for name, text in (("alt", alt), ("caption", caption)):
+        if not text.strip():
+            raise ValueError(f"Expected {name} to say something. Received: {text!r}.")
     one_letter = all(len(name) == 1 for name in names)
     given = {
         "layers": layers,
@@ -426,10 +429,23 @@ def _still(decoder, at, shown, spans):
     grid = images.reshape(_TILES, _TILES, height, width, channels).transpose(0, 2, 1, 3, 4)
     grid = grid.reshape(_TILES * height, _TILES * width, channels)
     # 16 levels are enough for a small picture, and halve it.
-    pixels = (np.clip(grid, 0, 1) * 15).round().astype("uint8") * 17
-    file = io.BytesIO()
-    imsave(file, np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy(), format="png")
-    return base64.b64encode(file.getvalue()).decode()
+    return _png((np.clip(grid, 0, 1) * 15).round().astype("uint8") * 17)
+
+
+def _png(pixels):
+    """Return bytes of shape (height, width, 1 for grey or 3 for colour) as a PNG, base64."""
+    height, width, channels = pixels.shape
+
+    def chunk(kind, data):
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    colour_type = 0 if channels == 1 else 2
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # 0: each row as it is
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    file = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*it) for it in chunks)
+    return base64.b64encode(file).decode()
 
 
 def _source(name):
