@@ -2,6 +2,7 @@
 
 import vaebook  # isort: skip
 import base64
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -32,6 +33,10 @@ DECODERS = {
         decoder_kernels=(2, 3, 1),
     ),
 }
+
+
+AXE = (files("selenium_axe_python") / "axe-core" / "axe.min.js").read_text("utf-8")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 def in_use(decoder):
@@ -416,3 +421,20 @@ def test_nothing_moves_by_itself(opened):
     before = pixels(opened), position(opened)
     settled(opened)
     assert (pixels(opened), position(opened)) == before
+
+
+@pytest.mark.parametrize("names", [None, [f"class {i}" for i in range(10)]])
+@pytest.mark.parametrize("width", [1000, 320])
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_in_an_explorer(browser, tmp_path, names, width, dark):
+    network = build_decoder(DECODERS["five variables"], seed=1)
+    codes = np.random.default_rng(0).normal(size=(60, 5))
+    browser.viewport(width)
+    browser.prefer(dark=dark)
+    figure = explorer.explore(network, codes, np.arange(60) % 10, names=names)
+    browser.open(write(tmp_path, figure))
+    browser.run(AXE)
+    found = browser.run("return axe.run({ runOnly: arguments[0] })", RULES)
+    assert len(found["passes"]) > 20
+    assert [(it["id"], it["nodes"][0]["failureSummary"]) for it in found["violations"]] == []
+    browser.prefer()
