@@ -331,7 +331,8 @@ function start(script, given) {
   new ResizeObserver(drawMap).observe(plane);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMap);
   const themes = new MutationObserver(drawMap);
+  const attributeFilter = ["class", "data-theme", "theme", "data-jp-theme-light"];
   for (const element of [document.documentElement, document.body]) {
-    themes.observe(element, { attributes: true });
+    themes.observe(element, { attributeFilter });
   }
 }

@@ -26,6 +26,10 @@ from nbformat.v4 import new_output
             '<img alt="a" src="data:image/png;base64,AAA="/>',
             '<img alt="a" src="data:image/png;base64,B"/>',
         ),
+        (
+            "<style>a {}</style><p>live</p><script>start(1.5)</script>",
+            "<style>b {}</style><p>live</p><script>\nstart(2.5, 3)</script>",
+        ),
     ],
 )
 def test_these_agree(stored, new):
@@ -64,6 +68,12 @@ def test_these_agree(stored, new):
         (
             '<img alt="a line" src="data:image/png;base64,A"/>',
             '<img alt="" src="data:image/png;base64,A"/>',
+        ),
+        ("<p>live</p><script>f()</script>", "<p>still</p><script>f()</script>"),
+        ("<p>live</p><script>f()</script>", "<p>live</p>"),
+        (
+            "<script>f()</script> a <script>f()</script>",
+            "<script>f()</script> b <script>f()</script>",
         ),
         ("<figcaption>Loss</figcaption>", "<figcaption>Loss per epoch</figcaption>"),
     ],
