@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 UV := 0.13.9
 PORTABLE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: book pdf test notebooks lint format lock records colab address setup clean
+.PHONY: book test notebooks lint format lock records colab address setup clean
 
 book: $(VENV)/ready  # build the pages from the stored notebooks, and check them
 	rm -rf _build
 	$(BIN)/jupyter-book build . -W -n --keep-going
 	$(BIN)/python tools/check_site.py _build/html
 
+.PHONY: pdf
 pdf: book  # print the whole book, with bookmarks; needs Chromium or Chrome
 	$(BIN)/python tools/pdf.py _build/html _build/where-the-kl-loss-goes.pdf
 
