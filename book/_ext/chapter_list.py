@@ -1,10 +1,11 @@
 """The chapters as `_toc.yml` and their own pages tell them: nothing of it is typed twice.
 
     ```{chapter-list}
+    2: Where does the KL term come from?
     ```
 
 lists every chapter with its title, the question that it opens with, how long it takes to
-read and to run, and what it needs. The role ``{chapter}`6` `` links a chapter by its number,
+read and to run, and what it needs. A line of its content asks another question of a chapter. The role ``{chapter}`6` `` links a chapter by its number,
 ``{chapter}`your own words <6>` `` with other words.
 """
 
@@ -132,8 +133,21 @@ def reference(chapter, here, children, builder):
 class ChapterList(SphinxDirective):
     """The list of all chapters, part by part."""
 
+    has_content = True
+
+    def questions(self):
+        """Read the questions that the content asks, by the number of their chapter."""
+        asked = {}
+        for line in filter(str.strip, self.content):
+            number, colon, question = line.partition(":")
+            known = [chapter.number for _, chapters in parts() for chapter in chapters]
+            if not colon or not number.isdigit() or int(number) not in known:
+                raise self.error(f"Expected `number: question` of {known}. Received: {line!r}.")
+            asked[int(number)] = question.strip()
+        return asked
+
     def run(self):
-        shown = []
+        shown, asked = [], self.questions()
         for caption, chapters in parts():
             self.env.note_dependency(str(ROOT / "_toc.yml"))
             heading = nodes.rubric(caption, caption, classes=["part"])
@@ -148,7 +162,9 @@ class ChapterList(SphinxDirective):
                 items += nodes.list_item(
                     "",
                     nodes.paragraph("", "", link, classes=["name"]),
-                    nodes.paragraph("", chapter.question, classes=["question"]),
+                    nodes.paragraph(
+                        "", asked.get(chapter.number, chapter.question), classes=["question"]
+                    ),
                     nodes.paragraph("", chapter.times, classes=["times"]),
                 )
             shown += [heading, items]

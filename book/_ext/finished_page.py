@@ -154,8 +154,8 @@ def first_words(article, length=180):
 def landmarks(page):
     """Drop parts that are empty or said twice, and name what is left to screen readers."""
     header = page.want("header.bd-header")[0]
-    if not header.get_text(strip=True):
-        header.decompose()
+    if not header.get_text(strip=True):  # the theme's script asks where it ends
+        header.name, header["hidden"] = "div", ""
     for extra in page.soup.select(
         "#jb-print-docs-body, .pst-async-banner-revealer, footer.bd-footer"
     ):
@@ -357,24 +357,22 @@ def inline_svg(text, prefix):
     text = text.replace(
         head, f'<svg class="drawing" {size} {box} xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
-    texts = []  # white writing stands on a colour, and stays white
-
-    def keep(match):
-        texts.append(re.sub(r"#([0-9a-f]{6})\b", lambda c: shade(c[0], written=True), match[0]))
-        return f"\0{len(texts) - 1}\0"
-
-    text = re.sub(r"<text\b.*?</text>", keep, text, flags=re.S)
-    text = re.sub(r"(?<=[: ])#[0-9a-f]{6}\b", lambda c: shade(c[0]), text)
-    return re.sub("\0(\\d+)\0", lambda n: texts[int(n[1])], text)
+    return re.sub(r'style="([^"]*)"', lambda it: f'style="{recolour(it[1])}"', text)
 
 
-def shade(colour, written=False):
+def recolour(style):
+    """Give what is grey the colours of the page. White stays white if it is writing."""
+    drawn = "stroke:" in style  # a box or a line, which has an edge; writing has none
+    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: shade(colour[0], drawn), style)
+
+
+def shade(colour, drawn):
     """Return what a colour of a drawing is on the page."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     if max(red, green, blue) - min(red, green, blue) > 12:
         return colour
     if red > 240:
-        return colour if written else SHADES["paper"]
+        return SHADES["paper"] if drawn else colour
     return SHADES["text"] if red < 60 else SHADES["grey"]
 
 
