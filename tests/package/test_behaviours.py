@@ -1,4 +1,4 @@
-"""The table of behaviours still holds, cell by cell. `make records` measures it anew."""
+"""The table of behaviours still holds, cell by cell. See `tools/records/behaviours.py`."""
 
 import keras
 import numpy as np
@@ -69,7 +69,7 @@ def test_a_cell_on_two_replicas_is_as_recorded(name, on_replicas):
 
 
 def test_every_route_is_right_but_where_keras_makes_it_impossible():
-    """What does not hold. A Keras that mends one of these is welcome, and is noticed."""
+    """What does not hold. If Keras fixes one of these, this test notices."""
     found = {
         (name, behaviour)
         for name in ROUTES

@@ -1,6 +1,5 @@
 """The files around the book say what is true: commands, table of contents, workflow."""
 
-import importlib
 import os
 import re
 import shutil
@@ -73,25 +72,6 @@ def test_the_plain_lines_of_the_readme_are_those_of_the_makefile():
     made = [" ".join(line.split()) for line in dry_run("book", "test")]
     assert len(plain) >= 6
     assert [line for line in plain if line not in made] == []
-
-
-RECORDS = sorted(path.stem for path in ROOT.glob("src/vaebook/recorded/*.json"))
-
-
-@pytest.mark.parametrize("script", RECORDS)
-def test_a_record_s_script_can_be_imported(script):
-    assert callable(importlib.import_module(script).main)
-
-
-def test_every_record_has_its_script_and_the_reverse():
-    scripts = {path.stem for path in ROOT.glob("tools/records/*.py")}
-    assert scripts - {"breaks", "keras2", "machine"} == set(RECORDS)
-
-
-@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
-def test_make_records_makes_every_record():
-    made = " ".join(dry_run("records"))
-    assert [script for script in RECORDS if f"tools/records/{script}.py" not in made] == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
