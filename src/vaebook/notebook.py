@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from IPython.display import display
@@ -39,6 +39,51 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     element = f'<figure class="vaebook">{image}{words}</figure>'
     display({"text/html": element, "text/plain": alt}, raw=True)
+
+
+def show_table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    caption: str,
+    marks: Mapping[str, str] | None = None,
+) -> None:
+    """Display a table as HTML, which wraps, stacks on a phone and can be read aloud.
+
+    Args:
+        heads: the head of each column; the first column names the rows.
+        rows: the rows, each with one text per column.
+        caption: what the table shows.
+        marks: for texts that carry a judgement, the CSS class of their cells, such as
+            `{"yes": "right", "NO": "wrong"}`. The words say it too: colour only helps.
+
+    Raises:
+        ValueError: if the caption is empty, or a row has another length than the heads.
+    """
+    if not caption.strip():
+        raise ValueError(f"Expected caption to say something. Received: {caption!r}.")
+    rows = [list(row) for row in rows]
+    for row in rows:
+        if len(row) != len(heads):
+            raise ValueError(f"Expected {len(heads)} texts in a row. Received: {row}.")
+    marks = marks or {}
+
+    def cell(text, label):
+        kind = f' class="{html.escape(marks[text])}"' if text in marks else ""
+        return f'<td data-label="{html.escape(label)}"{kind}>{html.escape(text)}</td>'
+
+    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in heads)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(first)}</th>'
+        + "".join(cell(text, label) for text, label in zip(rest, heads[1:], strict=True))
+        + "</tr>"
+        for first, *rest in rows
+    )
+    table = (
+        f'<table class="vaebook"><caption>{html.escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+    plain = "\n".join("  ".join(row) for row in [list(heads), *rows])
+    display({"text/html": table, "text/plain": plain}, raw=True)
 
 
 def outcome(action: Callable[[], Any]) -> str:

@@ -74,3 +74,22 @@ def test_an_outcome_is_one_line(action, words):
 def test_an_interrupted_action_is_not_an_outcome():
     with pytest.raises(KeyboardInterrupt):
         notebook.outcome(lambda: fail(KeyboardInterrupt()))
+
+
+def test_a_table_labels_each_cell_and_marks_judgements(displayed):
+    notebook.show_table(
+        ["behaviour", "a < b"], [["xla", "yes"], ["logs", "NO"]], "What works.", {"NO": "wrong"}
+    )
+    ((data, _),) = displayed
+    page = data["text/html"]
+    assert "<caption>What works.</caption>" in page
+    assert '<th scope="row">xla</th><td data-label="a &lt; b">yes</td>' in page
+    assert '<td data-label="a &lt; b" class="wrong">NO</td>' in page
+    assert data["text/plain"] == "behaviour  a < b\nxla  yes\nlogs  NO"
+
+
+def test_a_table_with_a_short_row_or_no_caption_is_refused(displayed):
+    with pytest.raises(ValueError, match="Expected 2 texts in a row"):
+        notebook.show_table(["a", "b"], [["only one"]], "It.")
+    with pytest.raises(ValueError, match="Expected caption to say something"):
+        notebook.show_table(["a"], [], " ")
