@@ -162,7 +162,7 @@ SEARCHES = {
     "sample_weight": "06-",
     "loss_weights": "06-",
     "bfloat16": "09-",
-    "NaN": "04-",
+    "NaN": "",
     "add_loss": "10-",
     "train_step": "11-",
     "beta": "02-",
