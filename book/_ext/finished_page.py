@@ -27,6 +27,7 @@ NEEDLESS_FILES = (
     "togglebutton*",
     "sphinx-design*",
     "design-tabs*",
+    "locales",
 )
 # These define what inline scripts further down use, so they cannot wait for the page.
 EAGER = re.compile("documentation_options|doctools|sphinx_highlight")
@@ -171,6 +172,22 @@ def landmarks(page):
     del main["role"]  # <main> says so by itself, and search looks for the role
 
 
+THEME_SCRIPT = """
+    const mode = localStorage.getItem("mode") || "auto";
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+    document.documentElement.dataset.mode = mode;
+    document.documentElement.dataset.theme = mode === "auto" ? dark : mode;
+"""
+
+
+def first_colours(page):
+    """Start in the colours of the reader's system; the theme starts in none, and complains."""
+    scripts = [it for it in page.want("head script") if "dataset.mode" in it.text]
+    if not scripts:
+        raise unknown_theme("dataset.mode", f"{page.name}.html")
+    scripts[0].string = THEME_SCRIPT
+
+
 def header_buttons(page):
     """Label the buttons of the header by words that say what they do."""
     words = {
@@ -224,6 +241,14 @@ def solutions(page):
         for inner in fold.select("div.cell > details"):
             inner.summary.decompose()
             inner.unwrap()
+
+
+def outputs(page):
+    """Let an output wrap unless its columns are aligned, which wrapping would undo."""
+    for output in page.soup.select(".bd-article .cell_output .output pre"):
+        lines = output.get_text().rstrip("\n").split("\n")
+        if len(lines) == 1 or not any(re.search(r"\S {2,}\S", line) for line in lines):
+            output["class"] = [*output.get("class", []), "wraps"]
 
 
 def tables(page):
@@ -347,6 +372,13 @@ def inline_svg(text, prefix):
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r"url\(#", f"url(#{prefix}-", text)
     text = re.sub(r'href="#', f'href="#{prefix}-', text)
+    # The ground of the figure is the page's.
+    text = re.sub(
+        r'<g id="[^"]*patch_1">\s*<path[^>]*style="fill: #ffffff"\s*/>\s*</g>',
+        "",
+        text,
+        count=1,
+    )
     head = re.search(r"<svg[^>]*>", text)[0]
     width, height = (
         float(re.search(rf'\b{side}="([\d.]+)pt"', head)[1]) for side in ("width", "height")
@@ -406,9 +438,11 @@ STEPS = (
     drop_needless_files,
     describe,
     landmarks,
+    first_colours,
     header_buttons,
     fold_labels,
     solutions,
+    outputs,
     tables,
     row_anchors,
     glossary_links,

@@ -1,4 +1,4 @@
-// Definitions of terms on hover and focus, and folds that open for print.
+// Definitions of terms on hover and focus, boxes that keys can scroll, folds that open for print.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -40,6 +40,20 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") hide();
+  });
+
+  // What scrolls sideways can be scrolled by keys. The theme does this for code alone.
+  const boxes = "div.math, .pst-scrollable-table-container, .output";
+  const reach = () => {
+    for (const box of document.querySelectorAll(boxes)) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  };
+  window.addEventListener("resize", reach);
+  window.addEventListener("load", () => {
+    reach();
+    window.MathJax?.startup?.promise?.then(reach);
   });
 
   // What a reader folded comes back as it was after printing.

@@ -8,6 +8,7 @@ from bs4 import BeautifulSoup
 from sphinx.errors import ExtensionError
 
 PAGE = """<html><head><title>6. A loss — The book</title>
+<script>document.documentElement.dataset.mode = "";</script>
 <script src="../../_static/vendor/fontawesome/6.5.2/js/all.min.js"></script>
 <script src="../../_static/mathjax/tex-chtml-full.js"></script></head><body>
 <header class="bd-header"></header>
@@ -45,6 +46,7 @@ def finished(site, body="", name=NAME):
         ("bd-footer-content__inner", "bd-footer-content__inner"),
         ("navbar-brand", ".navbar-brand"),
         ("primary-toggle", ".primary-toggle"),
+        ("dataset.mode", "dataset.mode"),
     ],
 )
 def test_an_unknown_theme_stops_the_build_and_says_what_was_looked_for(site, lost, wanted):

@@ -142,3 +142,10 @@ def test_errors_are_compared_without_their_traceback():
     assert outputs_differ([stored], [error("KeyError", stored.evalue, "line 1")])
     assert outputs_differ([stored], [error("ValueError", "Expected 2.", "line 1")])
     assert outputs_differ([stored], [])
+
+
+def test_the_size_of_a_picture_is_part_of_the_picture():
+    old = '<img alt="a line" src="data:image/png;base64,AB"/>'
+    new = '<img alt="a line" src="data:image/webp;base64,CD" width="40" height="20"/>'
+    assert difference(old, new) == ""
+    assert difference(old, new.replace("a line", "a dot"))
