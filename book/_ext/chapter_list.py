@@ -5,10 +5,9 @@
     ```
 
 lists every chapter with its title, the question that it opens with, how long it takes to
-read and to run, and what it needs. A line of its content asks another question.
-
-The role ``{chapter}`6` `` links a chapter by its number, ``{chapter}`your own words <6>` ``
-with other words.
+read and to run, and what it needs. A line of its content asks another question of a chapter.
+The role ``{chapter}`6` `` links a chapter by its number,
+``{chapter}`your own words <6>` `` with other words.
 """
 
 import json

@@ -37,27 +37,6 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
     display({"text/html": element, "text/plain": alt}, raw=True)
 
 
-def _saved(figure, kind, **settings):
-    file = io.BytesIO()
-    # Text stays text. Without a date and with fixed names of parts, one figure is one file.
-    with rc_context({"svg.hashsalt": "vaebook", "svg.fonttype": "none"}):
-        figure.savefig(file, format=kind, bbox_inches="tight", **settings)
-    return file.getvalue()
-
-
-def _as_drawing(figure):
-    return "image/svg+xml", _saved(figure, "svg", dpi=110, metadata={"Date": None}), ""
-
-
-def _as_pixels(figure):
-    """Save at twice the resolution of a screen, as whichever kind of WebP is smaller."""
-    kinds = {"lossless": True}, {"quality": 85, "method": 6}
-    saved = [_saved(figure, "webp", dpi=220, pil_kwargs=kind) for kind in kinds]
-    picture = min(saved, key=len)
-    height, width = imread(io.BytesIO(picture), format="webp").shape[:2]
-    return "image/webp", picture, f' width="{width // 2}" height="{height // 2}"'
-
-
 def show_table(
     heads: Sequence[str],
     rows: Iterable[Sequence[str]],
@@ -129,3 +108,24 @@ def glue(name: str, value: Any) -> None:
         metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
     )
     print(f"{name}: {value}")
+
+
+def _saved(figure, kind, **settings):
+    file = io.BytesIO()
+    # Text stays text. Without a date and with fixed names of parts, one figure is one file.
+    with rc_context({"svg.hashsalt": "vaebook", "svg.fonttype": "none"}):
+        figure.savefig(file, format=kind, bbox_inches="tight", **settings)
+    return file.getvalue()
+
+
+def _as_drawing(figure):
+    return "image/svg+xml", _saved(figure, "svg", dpi=110, metadata={"Date": None}), ""
+
+
+def _as_pixels(figure):
+    """Save at twice the resolution of a screen, as whichever kind of WebP is smaller."""
+    kinds = {"lossless": True}, {"quality": 85, "method": 6}
+    saved = [_saved(figure, "webp", dpi=220, pil_kwargs=kind) for kind in kinds]
+    picture = min(saved, key=len)
+    height, width = imread(io.BytesIO(picture), format="webp").shape[:2]
+    return "image/webp", picture, f' width="{width // 2}" height="{height // 2}"'

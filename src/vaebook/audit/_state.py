@@ -79,9 +79,7 @@ class Preserved:
         known = {id(part) for part in self.parts}
         # A seed or a metric that a loss or a closure holds is in no attribute of the model.
         kinds = (keras.random.SeedGenerator, keras.metrics.Metric)
-        loose = [
-            part for part in gc.get_objects() if type(part) in _subclasses(kinds)
-        ]
+        loose = [part for part in gc.get_objects() if type(part) in _subclasses(kinds)]
         self.parts += [part for part in loose if id(part) not in known]
         self.attributes = [(part, dict(vars(part))) for part in self.parts]
         self.containers = [
