@@ -131,9 +131,7 @@ def explore(
             f"variables z[{shown[0]}] and z[{shown[1]}]."
         )
     if caption is None:
-        caption = (
-            "Move the point in the latent plane: the image is what the decoder makes of it."
-        )
+        caption = "What the decoder makes of the points of its latent plane."
     for name, text in (("alt", alt), ("caption", caption)):
         if not text.strip():
             raise ValueError(f"Expected {name} to say something. Received: {text!r}.")

@@ -78,7 +78,7 @@ def twice():
         ),
         (
             lambda: to_image(layers.Dense(3), layers.ReLU(max_value=6)),
-            "ReLU with max_value=None. Received: max_value=6.0",
+            "ReLU with max_value=None. Received: max_value=6",
         ),
         (
             lambda: chain(
