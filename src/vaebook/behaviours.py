@@ -7,6 +7,7 @@ What needs a process of its own is in `vaebook.replicas`.
 """
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from unittest import mock
 import keras
 import numpy as np
 import tensorflow as tf
+from vaebook._small import SEED as SEED
 from vaebook._small import (
     EXACT,
     IMAGES,
@@ -37,6 +39,7 @@ from vaebook.reference import (
 from vaebook.replicas import REPLICA_CHECKS as REPLICA_CHECKS
 from vaebook.replicas import TRAP_REPLICA_CHECKS as TRAP_REPLICA_CHECKS
 from vaebook.replicas import check_on_replicas as check_on_replicas
+from vaebook.replicas import check_reloading
 from vaebook.routes import ROUTES, Route
 from vaebook.training import weight_variable
 from vaebook.traps import TRAPS as TRAPS
@@ -293,6 +296,18 @@ def _kl_of(logs):
     return _sum_of_parts(logs) - logs["reconstruction_loss"]
 
 
+@functools.cache
+def _all_reloaded():
+    return check_reloading({**ROUTES, **TRAPS})
+
+
+def reload_in_another_process(route):
+    """Whether a model loaded in another process, after `import vaebook`, trains on."""
+    if route in [*ROUTES.values(), *TRAPS.values()]:
+        return _all_reloaded()[route.name]  # a process takes seconds to start
+    return check_reloading({route.name: route})[route.name]
+
+
 def anneal_after_load(route):
     """Whether a loaded model has a variable for its weight that moves its loss."""
     x = grey_images()
@@ -328,6 +343,7 @@ CHECKS: dict[str, Callable[[Route], dict[str, Any]]] = {
         parts_of_last_batch,
         steps_per_execution,
         save_and_load,
+        reload_in_another_process,
         anneal_after_load,
         predict,
         predict_in_a_callback,

@@ -1,4 +1,4 @@
-"""What a chapter shows: figures with alternative texts, errors, and named values."""
+"""What a chapter shows: figures that can be heard as well as seen, errors, named values."""
 
 import base64
 import html
@@ -23,19 +23,15 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
 
     Raises:
         ValueError: for an empty alt text or caption.
-
-    Source: used by every chapter.
     """
     given = {"alt": alt} if caption is None else {"alt": alt, "caption": caption}
     for name, text in given.items():
         if not (text and text.strip()):
-            raise ValueError(
-                f"Expected {name} to be a text that is not empty. Received: {text!r}."
-            )
+            raise ValueError(f"Expected {name} to say something. Received: {text!r}.")
     kind, mime = ("svg", "image/svg+xml") if vector else ("png", "image/png")
     file = io.BytesIO()
     metadata = {"Date": None} if vector else {}
-    # Without a date and with fixed names of its parts, one figure always is the same file.
+    # Without a date, and with names that are not drawn by lot, one figure is one file.
     with rc_context({"svg.hashsalt": "vaebook"}):
         figure.savefig(file, format=kind, dpi=110, bbox_inches="tight", metadata=metadata)
     data = base64.b64encode(file.getvalue()).decode()
@@ -46,10 +42,10 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
 
 
 def outcome(action: Callable[[], Any]) -> str:
-    """Call `action()` and return how it ended: "runs", or the error's type and message.
+    """Call `action()` and say how it ended: "runs", or the error's type and what it says.
 
-    For chapters about errors: a stored traceback would name folders of the machine that ran
-    it. A long message is cut after 160 characters.
+    For chapters, where errors are the subject: a stored traceback would name the folders of
+    the machine that ran it. A long message is cut after 160 characters.
     """
     try:
         action()

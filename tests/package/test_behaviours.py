@@ -1,4 +1,4 @@
-"""The table of behaviours still holds, cell by cell. `make records` measures it again."""
+"""The table of behaviours still holds, cell by cell. See `tools/records/behaviours.py`."""
 
 import keras
 import numpy as np
@@ -12,11 +12,9 @@ from vaebook.losses import KLLoss
 from vaebook.networks import build_decoder, build_encoder
 from vaebook.records import load_record
 from vaebook.replicas import (
-    RELOAD,
     REPLICA_CHECKS,
     TRAP_REPLICA_CHECKS,
     check_on_replicas,
-    check_reloading,
 )
 from vaebook.routes import ROUTES
 from vaebook.traps import TRAPS
@@ -77,13 +75,8 @@ def test_a_cell_on_two_replicas_is_as_recorded(name, on_replicas):
         compare(name, behaviour, on_replicas[name][behaviour])
 
 
-def test_every_route_goes_on_in_another_process_as_recorded():
-    for name, cells in check_reloading().items():
-        compare(name, RELOAD, cells[RELOAD])
-
-
-def test_every_route_is_right_unless_keras_makes_it_impossible():
-    """What does not hold. A Keras that fixes one of these is welcome, and is noticed."""
+def test_every_route_is_right_but_where_keras_makes_it_impossible():
+    """What does not hold. If Keras fixes one of these, this test notices."""
     found = {
         (name, behaviour)
         for name in ROUTES
@@ -112,8 +105,8 @@ def test_the_table_has_every_cell():
     assert list(RECORD["routes"]) == list(ROUTES)
     assert list(RECORD["traps"]) == list(TRAPS)
     for name, cells in CELLS.items():
-        others = [*REPLICA_CHECKS, RELOAD] if name in ROUTES else TRAP_REPLICA_CHECKS
-        assert sorted(cells) == sorted([*CHECKS, *others]), name
+        on_replicas = REPLICA_CHECKS if name in ROUTES else TRAP_REPLICA_CHECKS
+        assert sorted(cells) == sorted([*CHECKS, *on_replicas]), name
 
 
 def test_an_unknown_behaviour_is_refused():

@@ -42,9 +42,7 @@ def test_one_figure_is_one_picture(displayed, vector):
 @pytest.mark.parametrize("missing", ["alt", "caption"])
 def test_a_figure_without_words_is_refused(missing):
     words = {"alt": "a curve", "caption": "The loss.", missing: " "}
-    with pytest.raises(
-        ValueError, match=f"Expected {missing} to be a text that is not empty. Received: ' '"
-    ):
+    with pytest.raises(ValueError, match=f"Expected {missing} to say something. Received: ' '"):
         notebook.show(Figure(), **words)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from vaebook.behaviours import SPEC
 from vaebook.networks import NetworkSpec
-from vaebook.routes import ROUTES
+from vaebook.records import load_record
+from vaebook.routes import ROUTES, WITHOUT_COST
 from vaebook.targets import check_keys
 from vaebook.training import weight_variable
 
@@ -262,3 +263,9 @@ def test_wrong_arguments_are_refused(route, images):
 def test_an_unknown_route_is_refused():
     with pytest.raises(ValueError, match=r"out of \['pass_through'.*Received: 'part_vi'"):
         ROUTES["part_vi"]
+
+
+def test_every_route_has_a_cost_or_a_reason_why_not():
+    timed = {run["kind"] for run in load_record("cost")["runs"]} & set(ROUTES)
+    assert timed.isdisjoint(WITHOUT_COST)
+    assert timed | set(WITHOUT_COST) == set(ROUTES)
