@@ -17,7 +17,6 @@ from unittest import mock
 import keras
 import numpy as np
 import tensorflow as tf
-from vaebook._small import SEED as SEED
 from vaebook._small import (
     EXACT,
     IMAGES,
@@ -30,6 +29,7 @@ from vaebook._small import (
     grey_images,
     noise_of,
 )
+from vaebook._small import SEED as SEED
 from vaebook.reference import (
     GradientKeeper,
     loss_and_gradients,
