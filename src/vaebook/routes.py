@@ -71,9 +71,10 @@ def builder(*taken: str) -> Callable:
                 raise TypeError(f"Expected spec to be a NetworkSpec. Received: {spec!r}.")
             refused = sorted({"loss", *taken} & set(compile_options))
             if refused:
+                name = assemble.__name__.removeprefix("build_")
                 raise TypeError(
-                    f"Expected compile options without {' and '.join(['loss', *taken])}: a "
-                    f"route has its own loss. Received: {refused}."
+                    f"Expected compile options without a loss: {name} computes its own. "
+                    f"Received: {refused}."
                 )
             model, own = assemble(spec, weight, seed)
             if "weighted_metrics" in own and "weighted_metrics" in compile_options:
