@@ -9,7 +9,7 @@ import re
 import runpy
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 
 import keras
 import pytest
@@ -32,26 +32,39 @@ PRINTS = dict(
 ON_REPLICAS = [name for name in SHOWN if name.endswith("_on_replicas")]
 
 
-def run(name):
-    """Run one script in a process of its own; return what it prints, and its stderr."""
+# The scripts that divide the processor share one process: it is divided by the first of them.
+TOGETHER = """
+import runpy, sys
+import tensorflow as tf
+
+divide = tf.config.set_logical_device_configuration
+divided = []
+
+def divide_once(*arguments):
+    if not divided:
+        divide(*arguments)
+    divided.append(arguments)
+
+tf.config.set_logical_device_configuration = divide_once
+for path in sys.argv[1:]:
+    runpy.run_path(path)
+    print("end of script")
+"""
+
+
+@pytest.fixture(scope="module")
+def printed_on_replicas():
+    """What the scripts print that divide the processor, by name, and the stderr of all."""
+    paths = [FOLDER / f"{name}.py" for name in ON_REPLICAS]
     done = subprocess.run(
-        [sys.executable, FOLDER / f"{name}.py"],
+        [sys.executable, "-c", TOGETHER, *paths],
         capture_output=True,
         text=True,
         timeout=900,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    return done.stdout, done.stderr
-
-
-@pytest.fixture(scope="module")
-def printed_on_replicas():
-    """What the scripts print that divide the processor, which one process can do only once.
-
-    Two run at a time: each spends most of it on its imports.
-    """
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(ON_REPLICAS, pool.map(run, ON_REPLICAS), strict=True))
+    printed = done.stdout.split("end of script\n")
+    return dict(zip_longest(ON_REPLICAS, printed[: len(ON_REPLICAS)])), done.stderr
 
 
 def test_the_page_shows_each_script_once():
@@ -60,8 +73,8 @@ def test_the_page_shows_each_script_once():
 
 @pytest.mark.parametrize("name", ON_REPLICAS)
 def test_keras_still_has_the_fault_on_replicas(name, printed_on_replicas):
-    received, stderr = printed_on_replicas[name]
-    assert received == PRINTS[name], stderr
+    printed, stderr = printed_on_replicas
+    assert printed[name] == PRINTS[name], stderr
 
 
 @pytest.mark.parametrize("name", [name for name in SHOWN if name not in ON_REPLICAS])

@@ -101,6 +101,42 @@ def test_edited_words_are_refused_until_written_and_run_nothing(chapter, monkeyp
     assert sync.problems(chapter) == []
 
 
+def seconds(chapter):
+    return sync.read_notebook(sync.notebook_path(chapter)).metadata.get("seconds")
+
+
+def test_a_notebook_says_how_long_it_ran_also_after_its_words_changed(chapter):
+    ran = seconds(chapter)
+    assert isinstance(ran, int)
+    edit(chapter, "# A small chapter", "# A small, better chapter")
+    sync.write(chapter)
+    assert seconds(chapter) == ran
+
+
+def test_a_notebook_that_does_not_say_how_long_it_ran_is_in_step(chapter):
+    def change(stored):
+        del stored.metadata["seconds"]
+
+    assert spoil(chapter, change) == ""
+    edit(chapter, "# A small chapter", "# A small, better chapter")
+    sync.write(chapter)
+    assert sync.problems(chapter) == []
+    assert seconds(chapter) is None
+
+
+def test_words_are_written_and_code_is_not_run_if_only_words_may_change(chapter, monkeypatch):
+    monkeypatch.setattr(sync, "chapters", lambda: [chapter])
+    monkeypatch.setattr(sync, "strays", list)
+    monkeypatch.setattr(sync.sys, "argv", ["sync.py", "--words"])
+    monkeypatch.setattr(sync, "run", lambda *_: pytest.fail("nothing should run"))
+    edit(chapter, "# A small chapter", "# A small, better chapter")
+    with pytest.raises(SystemExit, match="0"):
+        sync.main()
+    edit(chapter, "0.25", "0.26")
+    with pytest.raises(SystemExit, match="1"):
+        sync.main()
+
+
 def test_edited_code_is_refused(chapter):
     edit(chapter, "0.25", "0.26")
     assert "code changed since it was run" in sync.problems(chapter)
