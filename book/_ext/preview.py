@@ -4,24 +4,25 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 SIZE = (1200, 630)
-GROUND, INK, EDGE = "#0b4a5e", "#ffffff", "#f2a541"
+GROUND, INK, EDGE = "#fdfcfa", "#0b4a5e", "#b3430b"
+MARGIN = 60
 
 
 def draw_preview(title, digits, target):
-    """Set the title beside the digits of the first page."""
+    """Set the title above the digits of the first page."""
     picture = Image.new("RGB", SIZE, GROUND)
     draw = ImageDraw.Draw(picture)
-    drawn = Image.open(digits).convert("RGB")
-    drawn.thumbnail((620, SIZE[1] - 80))
-    picture.paste(drawn, (SIZE[0] - drawn.width - 40, (SIZE[1] - drawn.height) // 2))
     family = font_manager.FontProperties(family="DejaVu Serif", weight="bold")
-    font = ImageFont.truetype(font_manager.findfont(family), 64)
-    room = SIZE[0] - drawn.width - 120
+    font = ImageFont.truetype(font_manager.findfont(family), 68)
+    room = SIZE[0] - 2 * MARGIN
     lines = wrapped(title, font, room)
-    top = SIZE[1] // 2 - 40 * len(lines)
-    draw.rectangle((40, top - 30, 160, top - 22), fill=EDGE)
+    draw.rectangle((0, 0, SIZE[0], 14), fill=EDGE)
     for number, line in enumerate(lines):
-        draw.text((40, top + 80 * number), line, fill=INK, font=font)
+        draw.text((MARGIN, 56 + 84 * number), line, fill=INK, font=font)
+    top = 80 + 84 * len(lines)
+    drawn = Image.open(digits).convert("RGBA")
+    drawn.thumbnail((room, SIZE[1] - top - 40), Image.Resampling.LANCZOS)
+    picture.paste(drawn, ((SIZE[0] - drawn.width) // 2, top), drawn)
     picture.save(target, optimize=True)
 
 
