@@ -31,6 +31,9 @@ FETCHED_LINKS = {"stylesheet", "icon", "preload", "prefetch", "preconnect", "man
 FETCHED_LINKS |= {"dns-prefetch", "modulepreload", "apple-touch-icon"}
 IN_STYLE = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s]+)""")
 NEEDED = (
+    "404.html",
+    "_static/og.png",
+    "_static/page.js",
     "searchindex.js",
     "search.html",
     "_static/searchtools.js",

@@ -7,7 +7,7 @@
 lists every chapter with its title, the question that it opens with, how long it takes to
 read and to run, and what it needs. A line of its content asks another question of a chapter.
 The role ``{chapter}`6` `` links a chapter by its number,
-``{chapter}`your own words <6>` `` with other words.
+``{chapter}`your own words <6>` `` with other words; ``<first>`` is the first there is.
 """
 
 import json
@@ -176,15 +176,16 @@ class ChapterRole(SphinxRole):
     """A link to a chapter by its number."""
 
     def run(self):
-        given = re.fullmatch(r"(?:(.*)<)?\s*(\d+)\s*>?", self.text, re.S)
-        numbers = {chapter.number: chapter for _, each in parts() for chapter in each}
-        if not given or int(given[2]) not in numbers:
+        given = re.fullmatch(r"(?:(.*)<)?\s*(\d+|first)\s*>?", self.text, re.S)
+        numbers = {str(chapter.number): chapter for _, each in parts() for chapter in each}
+        numbers["first"] = next(iter(numbers.values()))
+        if not given or given[2] not in numbers:
             message = self.inliner.reporter.error(
-                f"Expected a chapter out of {sorted(numbers)}. Received: {self.text!r}.",
+                f"Expected a chapter out of {list(numbers)}. Received: {self.text!r}.",
                 line=self.lineno,
             )
             return [], [message]
-        chapter = numbers[int(given[2])]
+        chapter = numbers[given[2]]
         words = (given[1] or "").strip() or f"chapter {chapter.number}"
         return [reference(chapter, self.env.docname, [nodes.inline("", words)], None)], []
 

@@ -12,9 +12,12 @@ from functools import cache
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from preview import draw_preview
+from small_sheets import shrink
 from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).resolve().parents[2]
+STATIC = ROOT / "book" / "_static"
 THEME = "sphinx-book-theme 1.1"
 MARK = "data-finished"  # on <html>: a second build of the same pages leaves them alone
 
@@ -106,6 +109,7 @@ def drop_needless_files(page):
     for script in page.want("head script[src]"):
         if not EAGER.search(script["src"]):
             script["defer"] = ""
+            script["fetchpriority"] = "low"  # the style sheets go first
     if not page.soup.select(".bd-article .math"):
         for script in page.soup.select('script[src*="mathjax"]'):
             script.decompose()
@@ -564,7 +568,9 @@ def finish_site(app, exception):
             'return docContent.textContent.replace(/\\s+/g, " ");',
         ),
     )
+    draw_preview(site.title, STATIC / "first-digits.png", out / "_static" / "og.png")
     drop_files(out / "_static")
+    shrink(out / "_static", [path.read_text("utf8") for path in out.rglob("*.html")])
     home = site.address or repository
     (out / "404.html").write_text(NOT_FOUND.format(title=site.title, address=home), "utf8")
 
