@@ -1,8 +1,8 @@
 """What nbval compares: words exactly, decimal numbers within a tolerance.
 
 A cell may set its own tolerance in its metadata, ``nbval: {rtol: 0.2}``. A cell whose
-output depends on the data carries the tag ``mnist``: where MNIST cannot be had, it runs
-on the digits and its output is not compared.
+output depends on the data carries the tag ``mnist``: if MNIST is unavailable, it runs on
+the digits and its output is not compared.
 """
 
 import os
@@ -17,7 +17,7 @@ if os.environ.get("VAEBOOK_MNIST"):  # kernels run in the folder of their notebo
 
 @cache
 def mnist_is_here():
-    """Tell, once per session, whether MNIST can be had."""
+    """Tell, once per session, whether MNIST is available."""
     from vaebook.data import DatasetUnavailable, load_images
 
     try:
@@ -25,15 +25,6 @@ def mnist_is_here():
     except DatasetUnavailable:
         return False
     return True
-
-
-def pytest_report_header():
-    if mnist_is_here():
-        return "vaebook: MNIST is here, every stored output is compared"
-    return (
-        "vaebook: no MNIST, the chapters run on the digits; "
-        "cells tagged mnist run, and their output is not compared"
-    )
 
 
 def compare_with_tolerance(item):
@@ -54,3 +45,15 @@ def pytest_collection_modifyitems(items):
             compare_with_tolerance(item)
             if "mnist" in item.cell.metadata.get("tags", []) and not mnist_is_here():
                 item.options["check"] = False
+
+
+def pytest_report_collectionfinish(items):
+    """Say which data the notebooks run on. TensorFlow is imported for that: only if needed."""
+    if not any(type(item).__name__ == "IPyNbCell" for item in items):
+        return None
+    if mnist_is_here():
+        return "vaebook: MNIST is here, every stored output is compared"
+    return (
+        "vaebook: no MNIST, the chapters run on the digits; "
+        "cells tagged mnist run, and their output is not compared"
+    )

@@ -2,6 +2,7 @@
 
     python tools/sync.py            write the notebooks that are out of step
     python tools/sync.py --all      run every chapter again
+    python tools/sync.py --words    write only those whose code did not change; run nothing
     python tools/sync.py --check    only report; exit status 1 if any is out of step
 
 Names of chapters after these restrict the work to them: `sync.py --all 04 06`.
@@ -10,8 +11,9 @@ Names of chapters after these restrict the work to them: `sync.py --all 04 06`.
 import argparse
 import hashlib
 import json
+import os
 import sys
-import time
+import tomllib
 
 import jupytext
 import nbformat
@@ -20,7 +22,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 BOOK = ROOT / "book"
-KEPT = ("tags", "mystnb", "nbval")  # the cell metadata that a chapter may set
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))
+FILTER = PROJECT["tool"]["jupytext"]["cell_metadata_filter"]
+KEPT = [key for key in FILTER.split(",") if key != "-all"]  # what a chapter may set of a cell
 TAGS = {
     "check",  # the assertions of the chapter
     "mnist",  # the output depends on the data
@@ -148,16 +152,19 @@ def write(chapter, rerun=False):
         stored = read_notebook(path)
         for new, old in zip(code_cells(fresh), code_cells(stored), strict=True):
             new.outputs, new.execution_count = old.outputs, old.execution_count
+        seconds = stored.metadata.get("seconds")
     else:
-        run(fresh, chapter)
-    fresh.metadata = nbformat.from_dict(
-        {
-            "executed": code_digest(fresh),
-            "kernelspec": KERNEL,
-            "language_info": LANGUAGE,
-            "outputs": output_digest(fresh),
-        }
-    )
+        seconds = run(fresh, chapter)
+    metadata = {
+        "executed": code_digest(fresh),
+        "kernelspec": KERNEL,
+        "language_info": LANGUAGE,
+        "outputs": output_digest(fresh),
+        "seconds": seconds,  # of the processor: the landing page says what a chapter takes
+    }
+    if seconds is None:  # an older notebook does not say
+        del metadata["seconds"]
+    fresh.metadata = nbformat.from_dict(metadata)
     for number, cell in enumerate(fresh.cells):
         cell.id = f"cell-{number:02d}"  # steady, so that a diff shows what changed
     nbformat.validate(fresh)
@@ -177,9 +184,12 @@ def outputs_still_hold(path, fresh):
 
 
 def run(notebook, chapter):
-    """Run a notebook in a kernel of its own; its outputs go into it."""
+    """Run a notebook in a kernel of its own, and return the seconds of processor time.
+
+    On a busy machine these stay about the same, and the time on the clock does not.
+    """
     print(f"  running {chapter.name}", flush=True)
-    started = time.monotonic()
+    started = processor_seconds()
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     NotebookClient(
         notebook,
@@ -193,7 +203,15 @@ def run(notebook, chapter):
         for out in cell.outputs:
             if out.output_type == "error":  # the frames above name folders of this machine
                 out.traceback = out.traceback[-1:]
-    print(f"  took {time.monotonic() - started:.0f} s", flush=True)
+    seconds = round(processor_seconds() - started)
+    print(f"  took {seconds} s of processor time", flush=True)
+    return seconds
+
+
+def processor_seconds():
+    """Return what the programs that this one started, and that have ended, took so far."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def main():
@@ -201,6 +219,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--all", action="store_true", help="run every chapter again")
+    parser.add_argument("--words", action="store_true", help="run nothing")
     parser.add_argument("--check", action="store_true", help="only report")
     parser.add_argument("names", nargs="*", help="heads of chapters' names, such as 04")
     args = parser.parse_args()
@@ -217,7 +236,8 @@ def main():
         why = problems(chapter)
         if why:
             print(f"{chapter.name}: {'; '.join(why)}")
-        if (why or args.all) and not args.check:
+        runs = not outputs_still_hold(notebook_path(chapter), read_chapter(chapter))
+        if (why or args.all) and not args.check and not (args.words and runs):
             try:
                 write(chapter, rerun=args.all)
             except CellExecutionError as error:

@@ -4,12 +4,13 @@ import base64
 import html
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from IPython.display import display
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 
 def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = False) -> None:
@@ -19,7 +20,7 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
         figure: a matplotlib figure.
         alt: what is to be seen, for a reader who cannot see it.
         caption: what the figure is, for every reader; every figure of the book has one.
-        vector: whether to embed it as SVG (drawings) or as PNG (pictures of data).
+        vector: whether to embed it as SVG (drawings) or as WebP (pictures of data).
 
     Raises:
         ValueError: for an empty alt text or caption.
@@ -28,17 +29,57 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
     for name, text in given.items():
         if not (text and text.strip()):
             raise ValueError(f"Expected {name} to say something. Received: {text!r}.")
-    kind, mime = ("svg", "image/svg+xml") if vector else ("png", "image/png")
-    file = io.BytesIO()
-    metadata = {"Date": None} if vector else {}
-    # Without a date, and with names that are not drawn by lot, one figure is one file.
-    with rc_context({"svg.hashsalt": "vaebook"}):
-        figure.savefig(file, format=kind, dpi=110, bbox_inches="tight", metadata=metadata)
-    data = base64.b64encode(file.getvalue()).decode()
-    image = f'<img alt="{html.escape(alt)}" src="data:{mime};base64,{data}"/>'
+    mime, picture, size = _as_drawing(figure) if vector else _as_pixels(figure)
+    data = base64.b64encode(picture).decode()
+    image = f'<img alt="{html.escape(alt)}" src="data:{mime};base64,{data}"{size}/>'
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     element = f'<figure class="vaebook">{image}{words}</figure>'
     display({"text/html": element, "text/plain": alt}, raw=True)
+
+
+def show_table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    caption: str,
+    marks: Mapping[str, str] | None = None,
+) -> None:
+    """Display a table as HTML, which wraps, stacks on a phone and can be read aloud.
+
+    Args:
+        heads: the head of each column; the first column names the rows.
+        rows: the rows, each with one text per column.
+        caption: what the table shows.
+        marks: for texts that carry a judgement, the CSS class of their cells, such as
+            `{"yes": "right", "NO": "wrong"}`. The words say it too: colour only helps.
+
+    Raises:
+        ValueError: if the caption is empty, or a row has another length than the heads.
+    """
+    if not caption.strip():
+        raise ValueError(f"Expected caption to say something. Received: {caption!r}.")
+    rows = [list(row) for row in rows]
+    for row in rows:
+        if len(row) != len(heads):
+            raise ValueError(f"Expected {len(heads)} texts in a row. Received: {row}.")
+    marks = marks or {}
+
+    def cell(text, label):
+        kind = f' class="{html.escape(marks[text])}"' if text in marks else ""
+        return f'<td data-label="{html.escape(label)}"{kind}>{html.escape(text)}</td>'
+
+    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in heads)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(first)}</th>'
+        + "".join(cell(text, label) for text, label in zip(rest, heads[1:], strict=True))
+        + "</tr>"
+        for first, *rest in rows
+    )
+    table = (
+        f'<table class="vaebook"><caption>{html.escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+    plain = "\n".join("  ".join(row) for row in [list(heads), *rows])
+    display({"text/html": table, "text/plain": plain}, raw=True)
 
 
 def outcome(action: Callable[[], Any]) -> str:
@@ -67,3 +108,24 @@ def glue(name: str, value: Any) -> None:
         metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
     )
     print(f"{name}: {value}")
+
+
+def _saved(figure, kind, **settings):
+    file = io.BytesIO()
+    # Text stays text. Without a date and with fixed names of parts, one figure is one file.
+    with rc_context({"svg.hashsalt": "vaebook", "svg.fonttype": "none"}):
+        figure.savefig(file, format=kind, bbox_inches="tight", **settings)
+    return file.getvalue()
+
+
+def _as_drawing(figure):
+    return "image/svg+xml", _saved(figure, "svg", dpi=110, metadata={"Date": None}), ""
+
+
+def _as_pixels(figure):
+    """Save at twice the resolution of a screen, as whichever kind of WebP is smaller."""
+    kinds = {"lossless": True}, {"quality": 85, "method": 6}
+    saved = [_saved(figure, "webp", dpi=220, pil_kwargs=kind) for kind in kinds]
+    picture = min(saved, key=len)
+    height, width = imread(io.BytesIO(picture), format="webp").shape[:2]
+    return "image/webp", picture, f' width="{width // 2}" height="{height // 2}"'

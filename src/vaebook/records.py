@@ -1,11 +1,10 @@
 """Measurements that take too long for a chapter: made by a command, shown from their record.
 
 A record is a JSON file in this package. It says what was measured, when, on which processor
-and with which versions. `make records` makes it anew.
+and with which versions: see `tools/records`.
 """
 
 import json
-import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -41,23 +40,10 @@ def load_record(name: str) -> dict[str, Any]:
     """Return a record by its name.
 
     Raises:
-        ValueError: where there is no record of this name; the message lists those there are.
+        ValueError: if there is no record of this name; the message lists those there are.
     """
     file = RECORDS / f"{name}.json"
     if not file.is_file():
         there = sorted(path.stem for path in Path(str(RECORDS)).glob("*.json"))
         raise ValueError(f"Expected a record out of {there}. Received: {name!r}.")
     return json.loads(file.read_text("utf8"))
-
-
-def save_record(name: str, record: dict[str, Any]) -> Path:
-    """Write a record beside its place, then rename it into place, and return its path.
-
-    For a working copy of the repository, where the package is a folder of files.
-    """
-    path = Path(str(RECORDS), f"{name}.json")
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(record, indent=1) + "\n", "utf8")
-    os.replace(partial, path)
-    return path

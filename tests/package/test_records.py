@@ -1,5 +1,3 @@
-import json
-
 import pytest
 from vaebook import records
 from vaebook.losses import beta_from_weight
@@ -9,41 +7,14 @@ from vaebook.routes import PART_VI_WEIGHT, ROUTES
 NAMES = ("reconstruction", "mu", "log_var")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "RECORDS", tmp_path)
-    return tmp_path
-
-
-def test_a_record_is_read_as_it_was_saved(folder):
-    path = records.save_record("mine", {"loss": [0.25, 0.125]})
-    assert records.load_record("mine") == {"loss": [0.25, 0.125]}
-    assert [path.name] == [entry.name for entry in folder.iterdir()]
-
-
-def test_a_record_that_cannot_be_written_leaves_the_old_one(folder):
-    records.save_record("mine", {"loss": 1})
-    with pytest.raises(TypeError):
-        records.save_record("mine", {"loss": object()})
-    assert json.loads((folder / "mine.json").read_text()) == {"loss": 1}
-
-
-def test_an_unknown_record_is_refused(folder):
-    records.save_record("mine", {})
-    with pytest.raises(ValueError, match=r"out of \['mine'\]. Received: 'yours'"):
-        records.load_record("yours")
+def test_an_unknown_record_is_refused():
+    with pytest.raises(ValueError, match=r"out of \[.*'six_epochs'.*\]. Received: 'mine'"):
+        records.load_record("mine")
 
 
 # The records that come with the package: what chapters show, and nothing else.
 SIX_EPOCHS = records.load_record("six_epochs")
 TARGET_MEMORY = records.load_record("target_memory")
-
-
-@pytest.mark.parametrize("record", [SIX_EPOCHS, TARGET_MEMORY], ids=["epochs", "memory"])
-def test_a_record_says_where_it_was_made(record):
-    expected = {"processor", "cores", "python", "tensorflow", "keras", "numpy"}
-    assert set(record["environment"]) == expected
-    assert all(record["environment"].values())
 
 
 def test_the_six_epochs_were_run_as_the_package_runs_them():

@@ -1,7 +1,4 @@
-"""Try the textbook recipe under Keras 2, and record what it answers.
-
-    python tools/records/closed_over_loss.py                     installs tf_keras aside
-    python tools/records/closed_over_loss.py --python OTHER      an interpreter that has it
+"""Try the textbook recipe under Keras 2.
 
 A loss closes over the encoder's symbolic tensors. Chapter 3 runs it under this book's Keras
 and shows the other answers from the record: those of tf_keras, which is Keras 2, compiled,
@@ -9,14 +6,13 @@ eager, and with TensorFlow's eager execution switched off as in TensorFlow 1. Th
 not need tf_keras, so it goes into a folder that is removed again. Takes a few minutes.
 """
 
-import argparse
-import datetime
 import json
 import os
 import subprocess
 
 from keras2 import interpreter, said
-from vaebook.records import save_record
+
+SETTINGS = {"seed": 3}
 
 # Runs in the other interpreter, once for each mode of execution.
 CHILD = """
@@ -77,21 +73,8 @@ def ask(python, mode):
     return answer
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--python", help="an interpreter that has tf_keras")
-    with interpreter(parser.parse_args().python) as python:
+def measure():
+    with interpreter() as python:
         runs = [ask(python, mode) for mode in MODES]
-    versions = runs[0]["versions"]
-    for run in runs:
-        del run["versions"]
-    record = {
-        "date": datetime.date.today().isoformat(),
-        "versions": versions,
-        "runs": runs,
-    }
-    print(f"saved in {save_record('closed_over_loss', record).name}")
-
-
-if __name__ == "__main__":
-    main()
+    versions = [run.pop("versions") for run in runs]
+    return {"versions": versions[0], "runs": runs}

@@ -1,6 +1,4 @@
-"""Measure what a training step costs on each route, beside a plain autoencoder, and record it.
-
-    python tools/records/cost.py
+"""Measure what a training step costs on each route, beside a plain autoencoder.
 
 The article's network, batches of 128. All kinds take turns within one run, round by round,
 in an order that changes: a machine that slows down slows all of them. What counts is a
@@ -9,7 +7,6 @@ same round. The record keeps the median of these ratios and their quartiles. Cha
 shows it.
 """
 
-import datetime
 import random
 import time
 
@@ -17,15 +14,20 @@ import vaebook  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf
-from machine import environment
 from vaebook.losses import ImageCrossentropy, KLLoss
 from vaebook.networks import NetworkSpec, build_decoder, build_encoder
-from vaebook.records import save_record
 from vaebook.routes import PART_VI_WEIGHT, ROUTES
 
-NAME = "cost"
 SPEC = NetworkSpec()
 BATCH, STEPS, ROUNDS, SEED = 128, 4, 45, 12
+SETTINGS = {
+    "batch_size": BATCH,
+    "steps_per_round": STEPS,
+    "rounds": ROUNDS,
+    "latent_dim": SPEC.latent_dim,
+    "seed": SEED,
+    "measured": "processor seconds of a round, divided by the plain autoencoder's",
+}
 PLAIN, LOOP = "plain autoencoder", "tf.function loop"
 
 
@@ -70,7 +72,7 @@ def loop(x):
     return train
 
 
-def main():
+def measure():
     x = np.random.default_rng(SEED).uniform(size=(STEPS * BATCH, *SPEC.image_shape))
     x = x.astype("float32")
     kinds = {PLAIN: plain_autoencoder(x), LOOP: loop(x)}
@@ -78,8 +80,9 @@ def main():
     for train in kinds.values():
         train()  # what is compiled once is no step
     order, ratios = list(kinds), {name: [] for name in kinds}
+    turns = random.Random(SEED)
     for _ in range(ROUNDS):
-        random.shuffle(order)
+        turns.shuffle(order)
         seconds = {}
         for name in order:
             start = time.process_time()
@@ -92,20 +95,4 @@ def main():
         low, median, high = np.quantile(measured, (0.25, 0.5, 0.75))
         runs.append({"kind": name, "ratio": median, "quartiles": [low, high]})
         print(f"{name:20} {median:.3f}  quartiles {low:.3f} to {high:.3f}")
-    record = {
-        "settings": {
-            "batch_size": BATCH,
-            "steps_per_round": STEPS,
-            "rounds": ROUNDS,
-            "latent_dim": SPEC.latent_dim,
-            "measured": "processor seconds of a round, divided by the plain autoencoder's",
-        },
-        "environment": environment(),
-        "date": datetime.date.today().isoformat(),
-        "runs": runs,
-    }
-    print(f"saved in {save_record(NAME, record).name}")
-
-
-if __name__ == "__main__":
-    main()
+    return {"runs": runs}

@@ -1,18 +1,13 @@
 """Train two latent variables on binary MNIST, and bound the test images' log-likelihood.
 
-    python tools/records/mnist_bounds.py
-
 The images are made black and white as TensorFlow's tutorial on convolutional VAEs does it:
-a pixel is 1 where it is above one half. Chapter 2 shows the record. Beside the bounds it
-holds the log-likelihood itself, which two latent variables leave within reach of a grid.
+a pixel is 1 if it is above one half. Chapter 2 shows the record. Beside the bounds it
+holds the log-likelihood itself, which a grid can compute for two latent variables.
 """
-
-import datetime
 
 import vaebook  # isort: skip
 import keras
 import numpy as np
-from machine import environment
 from vaebook.data import load_images
 from vaebook.evaluation import (
     active_units,
@@ -22,7 +17,6 @@ from vaebook.evaluation import (
 )
 from vaebook.losses import weight_from_beta
 from vaebook.networks import NetworkSpec
-from vaebook.records import save_record
 from vaebook.routes import ROUTES
 from vaebook.training import EpochLine
 
@@ -50,7 +44,7 @@ def binary(images):
     return (images > SETTINGS["threshold"]).astype("float32")
 
 
-def main():
+def measure():
     data = load_images("mnist")
     x, x_test = binary(data.x_train), binary(data.x_test)
     keras.utils.set_random_seed(SEED)
@@ -75,9 +69,6 @@ def main():
     _, mu, _ = encoder.predict(x_test, verbose=0)
     one = elbo(encoder, decoder, x_test, samples=1, seed=SEED)
     record = {
-        "settings": SETTINGS,
-        "environment": environment(),
-        "date": datetime.date.today().isoformat(),
         "active_units": active_units(mu).count,
         "elbo": {
             "images": len(x_test),
@@ -98,7 +89,6 @@ def main():
             {"steps": steps, "images": len(few), "log_likelihood": exact.mean()}
         )
         print(record["grids"][-1], flush=True)
-        save_record("mnist_bounds", record)
     for samples in SAMPLES:
         done = importance_weighted_bound(encoder, decoder, x_test, samples, seed=SEED)
         record["bounds"].append(
@@ -111,8 +101,4 @@ def main():
             }
         )
         print(record["bounds"][-1], flush=True)
-        print(f"saved in {save_record('mnist_bounds', record).name}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return record

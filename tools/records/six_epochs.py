@@ -1,29 +1,24 @@
-"""Train the article's network as the article did, and record every epoch.
-
-    python tools/records/six_epochs.py            add the runs that the record lacks
-    python tools/records/six_epochs.py --again    start a new record
+"""Train the article's network as the article did, and keep the log of every epoch.
 
 Six epochs on 60,000 images, for three seeds and three learning rates: part VI does not say
 which learning rate it used. Chapter 8 shows the record. Each run takes minutes, so each is
-saved as soon as it is done, and a second call goes on where the first one stopped.
+kept as soon as it is done.
 """
 
-import argparse
 import datetime
 from itertools import product
 
 import vaebook  # isort: skip
 import keras
-from machine import environment
 from vaebook.data import load_images
 from vaebook.losses import beta_from_weight
 from vaebook.networks import NetworkSpec
-from vaebook.records import load_record, save_record
 from vaebook.routes import PART_VI_WEIGHT, ROUTES
 from vaebook.training import EpochLine, shuffled_batches
 
-NAME = "six_epochs"
 SPEC = NetworkSpec()
+LEARNING_RATES = (5e-4, 1e-3, 1e-4)
+SEEDS = (1, 2, 3)
 SETTINGS = {
     "route": "pass_through",
     "images": 60_000,
@@ -34,9 +29,9 @@ SETTINGS = {
     "weight": PART_VI_WEIGHT,
     "beta": beta_from_weight(PART_VI_WEIGHT, SPEC.image_shape, SPEC.latent_dim),
     "optimizer": "Adam",
+    "learning_rates": LEARNING_RATES,
+    "seed": SEEDS,
 }
-LEARNING_RATES = (5e-4, 1e-3, 1e-4)
-SEEDS = (1, 2, 3)
 
 
 def train(x, learning_rate, seed):
@@ -59,40 +54,20 @@ def train(x, learning_rate, seed):
     return history.history
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--again", action="store_true", help="start a new record")
-    record = {"settings": SETTINGS, "environment": environment(), "runs": []}
-    if not parser.parse_args().again:
-        try:
-            stored = load_record(NAME)
-        except ValueError:
-            print("no record yet")
-        else:
-            for part in ("settings", "environment"):
-                if stored[part] != record[part]:
-                    parser.error(
-                        f"the record's {part} were {stored[part]}, now they are "
-                        f"{record[part]}: use --again"
-                    )
-            record = stored
-    done = {(run["learning_rate"], run["seed"]) for run in record["runs"]}
+def measure(stored):
+    runs = stored.get("runs", [])
+    done = {(run["learning_rate"], run["seed"]) for run in runs}
     x = load_images("mnist", n_train=SETTINGS["images"]).x_train
     for learning_rate, seed in product(LEARNING_RATES, SEEDS):
         if (learning_rate, seed) in done:
             continue
         print(f"learning rate {learning_rate}, seed {seed}", flush=True)
         history = train(x, learning_rate, seed)
-        record["runs"].append(
-            {
-                "learning_rate": learning_rate,
-                "seed": seed,
-                "date": datetime.date.today().isoformat(),
-                "history": history,
-            }
-        )
-        print(f"saved in {save_record(NAME, record).name}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        run = {
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "date": datetime.date.today().isoformat(),
+            "history": history,
+        }
+        runs.append(run)
+        yield {"runs": runs}

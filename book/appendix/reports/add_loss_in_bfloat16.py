@@ -1,8 +1,8 @@
 """`add_loss` of a bfloat16 tensor fails beside a loss of `compile`, which is float32.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0. Where: `Trainer.compute_loss` in
-keras/src/trainers/trainer.py sums a list of both precisions; `_aggregate_additional_loss`
-casts integers only. What would mend it: cast every additional loss to floatx().
+Where: `Trainer.compute_loss` in keras/src/trainers/trainer.py sums a list of both precisions;
+`_aggregate_additional_loss` casts integers only. What would fix it: cast every additional loss
+to floatx().
 """
 
 import keras

@@ -1,8 +1,7 @@
 """`model.add_loss` of a symbolic tensor raises NotImplementedError without a message.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0. The docstring of `Trainer.compute_loss` still
-shows this call. What would mend it: a message that names `compute_loss` and `add_loss` in a
-layer's call, and a docstring without the call.
+The docstring of `Trainer.compute_loss` still shows this call. What would fix it: a message
+that names `compute_loss` and `add_loss` in a layer's call, and a docstring without the call.
 """
 
 import keras

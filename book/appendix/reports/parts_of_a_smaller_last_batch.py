@@ -1,9 +1,9 @@
 """With several outputs, logged parts do not add up to the loss if the last batch is smaller.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0, in a graph. With run_eagerly=True they do.
+This happens in a graph. With run_eagerly=True they add up.
 
-Where: `CompileLoss.call` in keras/src/trainers/compile_utils.py weighs each part by the
-static size of the batch, `y_pred.shape[0]`, which is None in a graph. What would mend it:
+Where: `CompileLoss.call` in keras/src/trainers/compile_utils.py weights each part by the
+static size of the batch, `y_pred.shape[0]`, which is None in a graph. What would fix it:
 `ops.shape(y_pred)[0]`.
 """
 

@@ -1,8 +1,8 @@
 """Every replica draws the same random numbers from a `SeedGenerator`.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0: stock layers such as GaussianNoise and Dropout
-give both replicas one noise. What would mend it: fold the replica's number into the seed,
-`tf.random.fold_in(seed, replica_id)`, where a strategy has more than one replica.
+Built-in layers such as GaussianNoise and Dropout therefore give both replicas the same noise.
+What would fix it: fold the replica's number into the seed, `tf.random.fold_in(seed,
+replica_id)`, if a strategy has more than one replica.
 """
 
 import keras

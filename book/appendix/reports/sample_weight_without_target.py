@@ -1,8 +1,8 @@
 """`fit(x, sample_weight=w)` without y drops the weights in silence.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0. Where: `pack_x_y_sample_weight` in
-keras/src/trainers/data_adapters/data_adapter_utils.py returns x alone where y is None. What
-would mend it: hand (x, None, sample_weight) on, or raise an error.
+Where: `pack_x_y_sample_weight` in keras/src/trainers/data_adapters/data_adapter_utils.py
+returns x alone if y is None. What would fix it: return (x, None, sample_weight), or raise an
+error.
 """
 
 import keras

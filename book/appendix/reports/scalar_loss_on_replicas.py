@@ -1,10 +1,10 @@
 """A loss that returns a scalar counts once per replica: its gradient is doubled on two.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0. Expected one number twice, received 0.5 and 1.
+Expected the same number twice, received 0.5 and 1.
 
 Where: `reduce_values` in keras/src/losses/loss.py returns early for a value of shape (),
-before `scale_loss_for_distribution`. What would mend it: scale that value too. The logs
-are off as well: they are unscaled by the number of replicas although nobody scaled them.
+before `scale_loss_for_distribution`. What would fix it: scale that value too. The logs
+are off as well: they undo a scaling that never happened.
 """
 
 import keras

@@ -1,8 +1,8 @@
 """`train_on_batch` hands the whole batch to each replica; `fit` gives each a share.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0. Where: `TensorFlowTrainer.train_on_batch` in
-keras/src/backend/tensorflow/trainer.py passes plain tensors to `strategy.run`. What would
-mend it: distribute them as `fit` does, or say so in the documentation.
+Where: `TensorFlowTrainer.train_on_batch` in keras/src/backend/tensorflow/trainer.py passes
+plain tensors to `strategy.run`. What would fix it: distribute them as `fit` does, or say so
+in the documentation.
 """
 
 import sys

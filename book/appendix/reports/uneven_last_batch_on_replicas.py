@@ -1,13 +1,13 @@
-"""In a last batch that two replicas share unevenly, a lone sample counts twice as much.
+"""If two replicas share the last batch unevenly, a lone sample counts twice as much.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0. Batches of 4 and of 3 samples: of the last, one
-replica gets 2 and the other 1. The gradient of a mean over 3 samples has a third of each.
+Batches of 4 and of 3 samples: of the last, one replica gets 2 and the other 1. In the
+gradient of a mean over 3 samples each should count a third.
 
 Where: `Loss` in keras/src/losses/loss.py takes the mean over the replica's own samples, and
-`scale_loss_for_distribution` divides by the number of replicas, whatever share each has. What
-would mend it: divide the sum over a replica's samples by the size of the whole batch, an
-`all_reduce` of the sizes. Until then: `drop_remainder=True`, or a size of the data that the
-batch size divides.
+`scale_loss_for_distribution` divides by the number of replicas, however large their shares
+are. What would fix it: divide the sum over a replica's samples by the size of the whole batch,
+an `all_reduce` of the sizes. Until then: `drop_remainder=True`, or a batch size that divides
+the number of samples.
 """
 
 import keras

@@ -1,11 +1,11 @@
 """A wrong key in `loss_weights` is no error: the weights go by the alphabet of the keys.
 
-Seen with Keras 3.15.1 and TensorFlow 2.21.0. The weight 1 is meant for output "a", and 100
-for "b", which is mistyped as "A". Sorted, "A" comes before "a".
+The weight 1 is meant for output "a", and 100 for "b", which is mistyped as "A". Sorted, "A"
+comes before "a".
 
 Where: `CompileLoss.build` in keras/src/trainers/compile_utils.py catches the ValueError of
 `tree.assert_same_structure(loss, loss_weights)`, and packs the flattened weights into the
-losses by position. What would mend it: where both are dicts, the KeyError that a wrong key in
+losses by position. What would fix it: if both are dicts, the KeyError that a wrong key in
 `loss` already gets.
 """
 

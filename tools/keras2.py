@@ -1,11 +1,13 @@
 """Keras 2 beside the book: tf_keras in a folder of its own, and what errors say there.
 
 The book does not need tf_keras. The records that show what Keras 2 answers install it in a
-folder that is removed again, and ask it there.
+folder that is removed again, and ask it there. If the environment variable KERAS2_PYTHON
+names an interpreter that has tf_keras, they ask that one.
 """
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,10 +30,10 @@ def install(folder):
 
 
 @contextlib.contextmanager
-def interpreter(python=None):
-    """Yield the path of an interpreter that has tf_keras: this one, or one made for now."""
+def interpreter():
+    """Yield the path of an interpreter that has tf_keras."""
     with tempfile.TemporaryDirectory() as folder:
-        yield python or install(Path(folder, "keras2"))
+        yield os.environ.get("KERAS2_PYTHON") or install(Path(folder, "keras2"))
 
 
 def said(message):
@@ -57,7 +59,7 @@ def ask_porting(python, module):
     if done.returncode:
         raise RuntimeError(f"Expected {script.name} to end well. Received: {done.stderr}")
     answers = json.loads(done.stdout.splitlines()[-1])
-    for part in ("breaks", "kept", "mended"):
+    for part in ("breaks", "kept", "fixed"):
         answers[part] = {name: in_words(each) for name, each in answers[part].items()}
     return answers
 

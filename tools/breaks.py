@@ -1,17 +1,17 @@
-"""Code of 2022 under two Kerases: one small function for each thing that breaks, or does not.
+"""Code of 2022 under Keras 2 and Keras 3: a small function for each line that may break.
 
-    python tools/records/breaks.py keras       asks the Keras that is installed: Keras 3
-    python tools/records/breaks.py tf_keras    asks Keras 2, where it is installed
+    python tools/breaks.py keras       asks the Keras that is installed: Keras 3
+    python tools/breaks.py tf_keras    asks Keras 2, if it is installed
 
 Prints as JSON what each function answers. The appendix "From Keras 2 to Keras 3" shows it,
 `porting.py` records the answers of Keras 2, and `test_porting.py` compares.
 
-A function of BREAKS gets the module and does what code of 2022 did. With `mended` it does
+A function of BREAKS takes the module and does what code of 2022 did. With `fixed` it does
 what the appendix says to write today. It returns in words what happens, or lets the error
-pass. The functions of KEPT do what works, or goes wrong, in both alike. The code inside
+pass. What the functions of KEPT do works, or goes wrong, in both alike. The code inside
 losses and layers is plain TensorFlow, as it was then, and as it may stay.
 
-This file needs no package of the book, because where it runs there may be none.
+This file imports nothing of the book: the interpreter that runs it may not have it.
 """
 
 import functools
@@ -26,7 +26,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-IMAGES = np.random.default_rng(3).uniform(size=(32, 8, 8, 1)).astype("float32")
+SEED = 3  # of the images
+IMAGES = np.random.default_rng(SEED).uniform(size=(32, 8, 8, 1)).astype("float32")
 ZEROS = np.zeros((32, 2), "float32")
 TARGETS = {"reconstruction": IMAGES, "mu": ZEROS, "log_var": ZEROS}
 
@@ -109,14 +110,14 @@ def train(keras, model, targets=None, losses=None, callbacks=None, **options):
 
 @functools.cache
 def train_as_meant(keras):
-    """Fit with a target and a loss under each output's name: the mend of many breaks."""
+    """Fit with a target and a loss under each output's name: the fix of many breaks."""
     return train(keras, build_vae(keras))
 
 
 def train_and_watch(keras, targets=None, keys=tuple(TARGETS), **options):
     """Fit, and say which losses were never called.
 
-    `keys` are those of the losses, in their order. Where there are fewer, a loss is left out.
+    `keys` are those of the losses, in their order. If there are fewer, a loss is left out.
     """
     called = set()
     losses = dict(zip(keys, build_losses(keras, called).values(), strict=False))
@@ -140,30 +141,30 @@ def save_and_load(keras, model, file, **options):
 
 
 @breaks
-def shape_from_a_number(keras, mended=False):
-    shape = (2,) if mended else (2)
+def shape_from_a_number(keras, fixed=False):
+    shape = (2,) if fixed else (2)
     return f"builds an input of shape {tuple(keras.Input(shape=shape).shape)}"
 
 
 @breaks
-def units_from_numpy(keras, mended=False):
+def units_from_numpy(keras, fixed=False):
     units = np.prod((4, 4, 8))
-    layer = keras.layers.Dense(int(units) if mended else units)
+    layer = keras.layers.Dense(int(units) if fixed else units)
     return f"builds a layer of {layer.units} units"
 
 
 @breaks
-def shape_from_the_backend(keras, mended=False):
+def shape_from_the_backend(keras, fixed=False):
     image = keras.Input((8, 8, 1))
-    shape = image.shape if mended else keras.backend.int_shape(image)
+    shape = image.shape if fixed else keras.backend.int_shape(image)
     return f"answers {tuple(shape)}"
 
 
 @breaks
-def draw_with_the_backend(keras, mended=False):
+def draw_with_the_backend(keras, fixed=False):
     def draw_z(heads):
         mu, log_var = heads
-        if mended:
+        if fixed:
             noise = keras.random.normal(keras.ops.shape(mu))
             return mu + keras.ops.exp(log_var / 2) * noise
         noise = keras.backend.random_normal(shape=keras.backend.shape(mu))
@@ -176,7 +177,7 @@ def draw_with_the_backend(keras, mended=False):
 
 
 @breaks
-def draw_between_layers(keras, mended=False):
+def draw_between_layers(keras, fixed=False):
     def draw_z(mu, log_var):
         return mu + tf.exp(log_var / 2) * tf.random.normal(tf.shape(mu))
 
@@ -185,15 +186,15 @@ def draw_between_layers(keras, mended=False):
             return draw_z(*heads)
 
     image, *heads = build_heads(keras)
-    model = keras.Model(image, Draw()(heads) if mended else draw_z(*heads))
+    model = keras.Model(image, Draw()(heads) if fixed else draw_z(*heads))
     return f"draws z of shape {model.predict(IMAGES, verbose=0).shape}"
 
 
 @breaks
-def loss_over_the_encoders_tensors(keras, mended=False):
+def loss_over_the_encoders_tensors(keras, fixed=False):
     image, mu, log_var = build_heads(keras)
     reconstruction = decode(keras, mu)
-    if mended:
+    if fixed:
         outputs = {"reconstruction": reconstruction, "mu": mu, "log_var": log_var}
         return train(keras, keras.Model(image, outputs))
 
@@ -226,8 +227,8 @@ def build_with_kl_layer(keras, add_a_metric=False, **call_options):
 
 
 @breaks
-def add_loss_of_the_model(keras, mended=False):
-    if mended:
+def add_loss_of_the_model(keras, fixed=False):
+    if fixed:
         return train(keras, build_with_kl_layer(keras), IMAGES, "binary_crossentropy")
     image, mu, log_var = build_heads(keras)
     model = keras.Model(image, decode(keras, mu))
@@ -237,8 +238,8 @@ def add_loss_of_the_model(keras, mended=False):
 
 
 @breaks
-def add_metric_of_a_layer(keras, mended=False):
-    model = build_with_kl_layer(keras, add_a_metric=not mended)
+def add_metric_of_a_layer(keras, fixed=False):
+    model = build_with_kl_layer(keras, add_a_metric=not fixed)
     return train(keras, model, IMAGES, "binary_crossentropy")
 
 
@@ -246,13 +247,13 @@ def add_metric_of_a_layer(keras, mended=False):
 
 
 @breaks
-def names_of_a_dict_of_outputs(keras, mended=False):
+def names_of_a_dict_of_outputs(keras, fixed=False):
     return train_as_meant(keras)
 
 
 @breaks
-def callback_that_reads_a_name(keras, mended=False):
-    name = "reconstruction_loss" if mended else "decoder_loss"
+def callback_that_reads_a_name(keras, fixed=False):
+    name = "reconstruction_loss" if fixed else "decoder_loss"
 
     class Printer(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -263,15 +264,15 @@ def callback_that_reads_a_name(keras, mended=False):
 
 
 @breaks
-def names_of_a_list_of_outputs(keras, mended=False):
-    model = build_vae(keras, outputs=list, layer_for_each=mended)
+def names_of_a_list_of_outputs(keras, fixed=False):
+    model = build_vae(keras, outputs=list, layer_for_each=fixed)
     losses = list(build_losses(keras).values())
     return train(keras, model, list(TARGETS.values()), losses)
 
 
 @breaks
-def metrics_beside_the_losses(keras, mended=False):
-    if mended:
+def metrics_beside_the_losses(keras, fixed=False):
+    if fixed:
         return train_as_meant(keras)
     losses = build_losses(keras)
     return train(keras, build_vae(keras), losses=losses, metrics=losses)
@@ -281,45 +282,45 @@ def metrics_beside_the_losses(keras, mended=False):
 
 
 @breaks
-def target_none(keras, mended=False):
-    return train_and_watch(keras, {**TARGETS, "mu": ZEROS[:, :0] if mended else None})
+def target_none(keras, fixed=False):
+    return train_and_watch(keras, {**TARGETS, "mu": ZEROS[:, :0] if fixed else None})
 
 
 @breaks
-def target_left_out(keras, mended=False):
+def target_left_out(keras, fixed=False):
     left = {name: target for name, target in TARGETS.items() if name != "mu"}
-    return train_and_watch(keras, {**left, "mu": ZEROS[:, :0]} if mended else left)
+    return train_and_watch(keras, {**left, "mu": ZEROS[:, :0]} if fixed else left)
 
 
 @breaks
-def target_of_one_array(keras, mended=False):
-    return train_as_meant(keras) if mended else train_and_watch(keras, IMAGES)
+def target_of_one_array(keras, fixed=False):
+    return train_as_meant(keras) if fixed else train_and_watch(keras, IMAGES)
 
 
 @breaks
-def targets_in_a_list(keras, mended=False):
+def targets_in_a_list(keras, fixed=False):
     targets = [ZEROS, ZEROS, IMAGES]  # in the alphabetical order of the keys
-    return train_as_meant(keras) if mended else train_and_watch(keras, targets)
+    return train_as_meant(keras) if fixed else train_and_watch(keras, targets)
 
 
 @breaks
-def target_under_a_wrong_key(keras, mended=False):
+def target_under_a_wrong_key(keras, fixed=False):
     targets = {"reconstruction": IMAGES, "mean": ZEROS, "log_var": ZEROS}
-    return train_as_meant(keras) if mended else train_and_watch(keras, targets)
+    return train_as_meant(keras) if fixed else train_and_watch(keras, targets)
 
 
 @breaks
-def loss_under_a_wrong_key(keras, mended=False):
+def loss_under_a_wrong_key(keras, fixed=False):
     keys = ("reconstruction", "mean", "log_var")
-    return train_as_meant(keras) if mended else train_and_watch(keras, keys=keys)
+    return train_as_meant(keras) if fixed else train_and_watch(keras, keys=keys)
 
 
 # Data that comes in batches.
 
 
 @breaks
-def generator_of_lists(keras, mended=False):
-    collection = tuple if mended else list
+def generator_of_lists(keras, fixed=False):
+    collection = tuple if fixed else list
 
     def batches():
         while True:
@@ -332,8 +333,8 @@ def generator_of_lists(keras, mended=False):
 
 
 @breaks
-def workers_of_fit(keras, mended=False):
-    class Batches(keras.utils.PyDataset if mended else keras.utils.Sequence):
+def workers_of_fit(keras, fixed=False):
+    class Batches(keras.utils.PyDataset if fixed else keras.utils.Sequence):
         def __len__(self):
             return 2
 
@@ -342,7 +343,7 @@ def workers_of_fit(keras, mended=False):
 
     model = build_vae(keras)
     model.compile("sgd", loss=build_losses(keras))
-    if mended:
+    if fixed:
         model.fit(Batches(workers=2), verbose=0)
     else:
         model.fit(Batches(), verbose=0, workers=2)
@@ -353,13 +354,13 @@ def workers_of_fit(keras, mended=False):
 
 
 @breaks
-def minimize_in_a_step(keras, mended=False):
+def minimize_in_a_step(keras, fixed=False):
     class OwnStep(keras.Model):
         def train_step(self, images):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(tf.square(self(images, training=True) - images))
             variables = self.trainable_variables
-            if mended:
+            if fixed:
                 gradients = tape.gradient(loss, variables)
                 self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
             else:
@@ -388,28 +389,28 @@ def build_with_lambda(keras, register=False):
 
 
 @breaks
-def saved_lambda(keras, mended=False):
-    return save_and_load(keras, build_with_lambda(keras, register=mended), "vae.keras")
+def saved_lambda(keras, fixed=False):
+    return save_and_load(keras, build_with_lambda(keras, register=fixed), "vae.keras")
 
 
 @breaks
-def saved_lambda_without_safe_mode(keras, mended=False):
-    model = build_with_lambda(keras, register=mended)
+def saved_lambda_without_safe_mode(keras, fixed=False):
+    model = build_with_lambda(keras, register=fixed)
     return save_and_load(keras, model, "vae.keras", safe_mode=False)
 
 
 @breaks
-def saved_lambda_in_h5(keras, mended=False):
-    model = build_with_lambda(keras, register=mended)
-    return save_and_load(keras, model, "vae.keras" if mended else "vae.h5")
+def saved_lambda_in_h5(keras, fixed=False):
+    model = build_with_lambda(keras, register=fixed)
+    return save_and_load(keras, model, "vae.keras" if fixed else "vae.h5")
 
 
 @breaks
-def saved_loss_of_tf_function(keras, mended=False):
+def saved_loss_of_tf_function(keras, fixed=False):
     def squared_mu(target, mu):
         return tf.reduce_mean(tf.square(mu), axis=-1)
 
-    loss = squared_mu if mended else tf.function(squared_mu)
+    loss = squared_mu if fixed else tf.function(squared_mu)
     image, mu, _ = build_heads(keras)
     model = keras.Model(image, mu)
     train(keras, model, ZEROS, loss)
@@ -417,22 +418,22 @@ def saved_loss_of_tf_function(keras, mended=False):
 
 
 @breaks
-def saved_mse_in_h5(keras, mended=False):
+def saved_mse_in_h5(keras, fixed=False):
     image, mu, _ = build_heads(keras)
     model = keras.Model(image, mu)
     train(keras, model, ZEROS, "mse")
-    return save_and_load(keras, model, "vae.keras" if mended else "vae.h5")
+    return save_and_load(keras, model, "vae.keras" if fixed else "vae.h5")
 
 
 @breaks
-def saved_model_in_a_folder(keras, mended=False):
+def saved_model_in_a_folder(keras, fixed=False):
     image, mu, _ = build_heads(keras)
-    return save_and_load(keras, keras.Model(image, mu), "vae.keras" if mended else "vae")
+    return save_and_load(keras, keras.Model(image, mu), "vae.keras" if fixed else "vae")
 
 
 @breaks
-def saved_weights(keras, mended=False):
-    file = "vae.weights.h5" if mended else "vae.h5"
+def saved_weights(keras, fixed=False):
+    file = "vae.weights.h5" if fixed else "vae.h5"
     image, mu, _ = build_heads(keras)
     model = keras.Model(image, mu)
     model.save_weights(file)
@@ -444,13 +445,13 @@ def saved_weights(keras, mended=False):
 
 
 @breaks
-def scalar_loss_on_two_devices(keras, mended=False):
+def scalar_loss_on_two_devices(keras, fixed=False):
     def change_of_weight():
         dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
         model = keras.Sequential([keras.Input((1,)), dense])
         model.compile(
             keras.optimizers.SGD(0.5),
-            loss=lambda target, guess: -guess[:, 0] if mended else -tf.reduce_mean(guess),
+            loss=lambda target, guess: -guess[:, 0] if fixed else -tf.reduce_mean(guess),
         )
         model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=4, verbose=0)
         return float(model.get_weights()[0].squeeze())
@@ -517,7 +518,7 @@ def layer_that_adds_its_loss(keras):
 
 @kept
 def step_with_a_gradient_tape(keras):
-    return minimize_in_a_step(keras, mended=True)
+    return minimize_in_a_step(keras, fixed=True)
 
 
 @kept
@@ -581,7 +582,7 @@ def main():
         answers["breaks"] = {each.__name__: ask(each, keras) for each in BREAKS}
         answers["kept"] = {each.__name__: ask(each, keras) for each in KEPT}
         today = BREAKS if name == "keras" else []
-        answers["mended"] = {each.__name__: ask(each, keras, mended=True) for each in today}
+        answers["fixed"] = {each.__name__: ask(each, keras, fixed=True) for each in today}
         os.chdir("/")  # a folder that is in use cannot be removed everywhere
     print(json.dumps(answers))
 
