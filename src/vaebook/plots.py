@@ -55,6 +55,42 @@ def reconstructions(images: np.ndarray, reconstructed: np.ndarray) -> Figure:
     return figure
 
 
+def image_grid(
+    images: np.ndarray, columns: int = 10, labels: Sequence[str] | None = None
+) -> Figure:
+    """Show images side by side, row below row, as they come.
+
+    Args:
+        images: shape (n, height, width, channels), n ≥ 1; n is a multiple of columns.
+        columns: how many stand in a row.
+        labels: what stands beside each row, or None for nothing.
+
+    Raises:
+        ValueError: if the images do not fill the rows, or the labels are not one for each.
+    """
+    shape = np.shape(images)
+    if len(shape) != 4 or shape[0] == 0 or columns < 1 or shape[0] % columns:
+        raise ValueError(
+            f"Expected images of shape (n, height, width, channels), n a multiple of "
+            f"columns={columns}. Received: shape {shape}."
+        )
+    count, height, width, channels = shape
+    rows = count // columns
+    if labels is not None and len(labels) != rows:
+        raise ValueError(f"Expected {rows} labels, one for each row. Received: {len(labels)}.")
+    tiles = np.reshape(images, (rows, columns, height, width, channels))
+    canvas = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    figure = Figure(figsize=(0.62 * columns, 0.62 * rows * height / width))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(canvas.squeeze(), cmap="gray_r", vmin=0, vmax=1, interpolation="bicubic")
+    axes.set(xticks=[], yticks=[] if labels is None else height * (np.arange(rows) + 0.5))
+    if labels is not None:
+        axes.set_yticklabels(labels)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
 def latent_scatter(z: np.ndarray, classes: Sequence[int]) -> Figure:
     """Show points of a two-dimensional latent space, each drawn as the digit of its class.
 

@@ -20,6 +20,32 @@ def test_reconstructions_of_another_shape_are_refused(images, reconstructed):
         plots.reconstructions(images, reconstructed)
 
 
+def test_images_fill_the_grid_row_by_row():
+    images = np.stack([np.full((2, 3, 1), value / 10) for value in range(6)])
+    figure = plots.image_grid(images, columns=3, labels=["first", "second"])
+    canvas = figure.axes[0].images[0].get_array()
+    assert canvas.shape == (4, 9)
+    assert canvas[::2, ::3].tolist() == [[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "first",
+        "second",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "columns", "labels", "message"),
+    [
+        ((7, 2, 3, 1), 3, None, r"a multiple of columns=3\. Received: shape \(7, 2, 3, 1\)"),
+        ((0, 2, 3, 1), 3, None, r"Received: shape \(0, 2, 3, 1\)"),
+        ((6, 2, 3), 3, None, r"Received: shape \(6, 2, 3\)"),
+        ((6, 2, 3, 1), 3, ["one"], "Expected 2 labels, one for each row. Received: 1"),
+    ],
+)
+def test_images_that_do_not_fill_the_grid_are_refused(shape, columns, labels, message):
+    with pytest.raises(ValueError, match=message):
+        plots.image_grid(np.zeros(shape), columns, labels)
+
+
 def test_each_class_is_drawn_as_its_digit():
     z = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     groups = plots.latent_scatter(z, [7, 3, 7]).axes[0].collections
