@@ -8,6 +8,7 @@ total, whatever the step does with it.
 """
 
 import contextlib
+import functools
 import inspect
 import warnings
 from collections import defaultdict
@@ -350,6 +351,7 @@ def _watched(layer, seen, training):
     call = layer.call
     force = training is not None and takes(call, "training")
 
+    @functools.wraps(call)
     def watched(*args, **kwargs):
         if force:
             kwargs["training"] = training

@@ -78,10 +78,8 @@ class Preserved:
         self.parts = list(parts_of(self.model))
         known = {id(part) for part in self.parts}
         # A seed or a metric that a loss or a closure holds is in no attribute of the model.
-        kinds = (keras.random.SeedGenerator, keras.metrics.Metric)
-        loose = [
-            part for part in gc.get_objects() if type(part) in _subclasses(kinds)
-        ]
+        kinds = _subclasses((keras.random.SeedGenerator, keras.metrics.Metric))
+        loose = [part for part in gc.get_objects() if type(part) in kinds]
         self.parts += [part for part in loose if id(part) not in known]
         self.attributes = [(part, dict(vars(part))) for part in self.parts]
         self.containers = [
