@@ -67,9 +67,7 @@ class OwnStep(keras.Model):
     def __init__(self, inner, training=True, scale=True, losses=True, metrics=True):
         super().__init__()
         self.inner = inner
-        self.does = {
-            "training": training, "scale": scale, "losses": losses, "metrics": metrics
-        }
+        self.does = {"training": training, "scale": scale, "losses": losses, "metrics": metrics}
         self.build(inner.input_shape)
 
     def call(self, x, training=None):
@@ -214,10 +212,14 @@ SCALED = keras.optimizers.LossScaleOptimizer
 
 WRONG = {
     "loss weights in a list": lambda: (
-        "weights-by-position", compiled(loss_weights=[3.0, 1.0]), Y
+        "weights-by-position",
+        compiled(loss_weights=[3.0, 1.0]),
+        Y,
     ),
     "a wrong key of the weights": lambda: (
-        "weights-by-position", compiled(loss_weights={"a": 2.0, "c": 1.0}), Y
+        "weights-by-position",
+        compiled(loss_weights={"a": 2.0, "c": 1.0}),
+        Y,
     ),
     "losses in a list": lambda: ("losses-by-position", compiled(loss=["mse", "mae"]), Y),
     "targets in a list": lambda: (
@@ -233,15 +235,17 @@ WRONG = {
     ),
     "no loss for a target": lambda: ("output-without-loss", compiled(loss={"b": "mse"}), Y),
     "a loss of None": lambda: (
-        "output-without-loss", compiled(loss={"a": None, "b": "mse"}), Y
+        "output-without-loss",
+        compiled(loss={"a": None, "b": "mse"}),
+        Y,
     ),
     "one number": lambda: ("scalar-loss", regressor(loss=scalar), target()),
     "axes kept": lambda: ("loss-keeps-axes", regressor(loss=keeps_axes, outputs=3), target(3)),
-    "a column for three outputs": lambda: (
-        "target-broadcast", regressor(outputs=3), target()
-    ),
+    "a column for three outputs": lambda: ("target-broadcast", regressor(outputs=3), target()),
     "a flat target": lambda: (
-        "target-broadcast", regressor(loss=WithoutSqueeze()), target()[:, 0]
+        "target-broadcast",
+        regressor(loss=WithoutSqueeze()),
+        target()[:, 0],
     ),
     "pixels to 255": lambda: (
         "targets-out-of-range",
@@ -259,7 +263,9 @@ WRONG = {
         np.array([0, 1, 2, -1] * 3),
     ),
     "a linear output": lambda: (
-        "logits-mismatch", regressor(loss="binary_crossentropy"), target()
+        "logits-mismatch",
+        regressor(loss="binary_crossentropy"),
+        target(),
     ),
     "two sigmoids": lambda: (
         "logits-mismatch",
@@ -286,7 +292,9 @@ WRONG = {
     ),
     "a sum of compile": lambda: ("sum-over-batch", regressor(loss=SUM), target()),
     "a vector added": lambda: (
-        "sum-over-batch", regressor(Added(lambda t: ops.mean(t, axis=-1))), target()
+        "sum-over-batch",
+        regressor(Added(lambda t: ops.mean(t, axis=-1))),
+        target(),
     ),
     "a sum added": lambda: ("sum-over-batch", regressor(Added(ops.sum)), target()),
     "divided again": lambda: (
@@ -297,12 +305,17 @@ WRONG = {
     "a layer called twice": lambda: ("counted-twice", called_twice(), target()),
     "losses added again": lambda: ("counted-twice", twice_in_total(Added()), target()),
     "regularisers added again": lambda: (
-        "counted-twice", twice_in_total(layers.Dense(3, kernel_regularizer="l2")), target()
+        "counted-twice",
+        twice_in_total(layers.Dense(3, kernel_regularizer="l2")),
+        target(),
     ),
     "an idle weight": lambda: ("no-gradient", regressor(Unused()), target()),
     "a trained weight": lambda: ("loss-weight-trained", regressor(TrainedWeight()), target()),
     "a layer's loss and sample weights": lambda: (
-        "sample-weight-ignored", regressor(Added()), target(), WEIGHTS
+        "sample-weight-ignored",
+        regressor(Added()),
+        target(),
+        WEIGHTS,
     ),
     "weights without a target": lambda: ("sample-weight-ignored", own_step(), None, WEIGHTS),
     "integer seed": lambda: ("same-noise", regressor(FixedNoise("integer")), target()),
@@ -311,7 +324,9 @@ WRONG = {
     "log of a negative": lambda: ("not-finite", regressor(Log()), target()),
     "NaN in x": lambda: ("not-finite", regressor(), target(), None, np.where(X > 1, np.nan, X)),
     "NaN labels that weigh 0": lambda: (
-        "nan-target-with-zero-weight", regressor(), *nan_labels()
+        "nan-target-with-zero-weight",
+        regressor(),
+        *nan_labels(),
     ),
     "no scale_loss": lambda: (
         "loss-not-scaled",
@@ -319,20 +334,26 @@ WRONG = {
         target(),
     ),
     "no training flag, dropout": lambda: (
-        "training-flag-ignored", own_step(layers.Dropout(0.5), training=False), target()
+        "training-flag-ignored",
+        own_step(layers.Dropout(0.5), training=False),
+        target(),
     ),
     "no training flag, batch norm": lambda: (
-        "training-flag-ignored", own_step(layers.BatchNormalization(), training=False), target()
+        "training-flag-ignored",
+        own_step(layers.BatchNormalization(), training=False),
+        target(),
     ),
     "no regulariser": lambda: (
         "layer-losses-ignored",
         own_step(layers.Dense(3, kernel_regularizer="l2"), losses=False),
         target(),
     ),
-    "no layer loss": lambda: ("layer-losses-ignored", own_step(Added(), losses=False), target()),
-    "no metrics": lambda: (
-        "metrics-not-logged", own_step_without_metrics(), target()
+    "no layer loss": lambda: (
+        "layer-losses-ignored",
+        own_step(Added(), losses=False),
+        target(),
     ),
+    "no metrics": lambda: ("metrics-not-logged", own_step_without_metrics(), target()),
     "one name for two parts": lambda: (
         "parts-do-not-add-up",
         compiled(
@@ -340,9 +361,15 @@ WRONG = {
         ),
         [target(2), target(2)],
     ),
-    "a lambda": lambda: ("does-not-reload", regressor(layers.Lambda(lambda t: 2 * t)), target()),
+    "a lambda": lambda: (
+        "does-not-reload",
+        regressor(layers.Lambda(lambda t: 2 * t)),
+        target(),
+    ),
     "a class that is not registered": lambda: (
-        "does-not-reload", regressor(Unregistered()), target()
+        "does-not-reload",
+        regressor(Unregistered()),
+        target(),
     ),
     "an error in the step": lambda: ("does-not-train", regressor(loss=raises), target()),
 }
@@ -378,20 +405,24 @@ RIGHT = {
     "two heads": lambda: (compiled(), Y),
     "two heads, weights by name": lambda: (compiled(loss_weights={"a": 3.0, "b": 1.0}), Y),
     "a weight that is a variable": lambda: (
-        compiled(loss_weights={"a": keras.Variable(3.0), "b": 1.0}), Y
+        compiled(loss_weights={"a": keras.Variable(3.0), "b": 1.0}),
+        Y,
     ),
     "targets in the order of the alphabet": lambda: (compiled(), [Y["a"], Y["b"]]),
     "an output that nothing was meant for": lambda: (
-        compiled(loss={"b": "mse"}), {"b": Y["b"]}
+        compiled(loss={"b": "mse"}),
+        {"b": Y["b"]},
     ),
     "one value per sample": lambda: (regressor(loss=naive), target()),
     "a flat target, squeezed by Keras": lambda: (regressor(), target()[:, 0]),
     "sample weights": lambda: (compiled(), Y, WEIGHTS),
     "logits": lambda: (
-        regressor(loss=keras.losses.BinaryCrossentropy(from_logits=True)), target()
+        regressor(loss=keras.losses.BinaryCrossentropy(from_logits=True)),
+        target(),
     ),
     "probabilities": lambda: (
-        regressor(loss="binary_crossentropy", activation="sigmoid"), target()
+        regressor(loss="binary_crossentropy", activation="sigmoid"),
+        target(),
     ),
     "classes": lambda: (
         regressor(loss="sparse_categorical_crossentropy", outputs=3, activation="softmax"),
@@ -403,26 +434,35 @@ RIGHT = {
     ),
     "a mean added": lambda: (regressor(Added()), target()),
     "an activity regulariser": lambda: (
-        regressor(layers.Dense(4, activity_regularizer="l2")), target()
+        regressor(layers.Dense(4, activity_regularizer="l2")),
+        target(),
     ),
     "weights regularised": lambda: (
-        regressor(layers.Dense(4, kernel_regularizer="l2")), target()
+        regressor(layers.Dense(4, kernel_regularizer="l2")),
+        target(),
     ),
     "learned uncertainty": lambda: (regressor(Learned()), target()),
     "noise that moves": lambda: (regressor(FixedNoise("generator")), target()),
     "noise of TensorFlow": lambda: (regressor(FixedNoise("tensorflow")), target()),
     "dropout and batch norm": lambda: (
-        regressor(layers.BatchNormalization(), layers.Dropout(0.5)), target()
+        regressor(layers.BatchNormalization(), layers.Dropout(0.5)),
+        target(),
     ),
     "a step of its own": lambda: (own_step(layers.Dropout(0.5), metrics=["mae"]), target()),
-    "a step that scales": lambda: (own_step(optimizer=SCALED(keras.optimizers.SGD())), target()),
+    "a step that scales": lambda: (
+        own_step(optimizer=SCALED(keras.optimizers.SGD())),
+        target(),
+    ),
     "a step that adds the layers' losses": lambda: (
-        own_step(Added(), layers.Dense(3, kernel_regularizer="l2")), target()
+        own_step(Added(), layers.Dense(3, kernel_regularizer="l2")),
+        target(),
     ),
     "a loss of its own": lambda: (twice_in_total(layers.Dense(3)), target()),
     "metrics": lambda: (regressor(metrics=["mae"], weighted_metrics=["mse"]), target()),
     "labels without NaN": lambda: (
-        regressor(), np.nan_to_num(nan_labels()[0]), nan_labels()[1]
+        regressor(),
+        np.nan_to_num(nan_labels()[0]),
+        nan_labels()[1],
     ),
 }
 
@@ -515,7 +555,8 @@ KINDS = {
     "global noise": lambda: (regressor(FixedNoise("tensorflow")), target()),
     "a step of its own": lambda: (own_step(layers.Dropout(0.5), metrics=["mae"]), target()),
     "regularised": lambda: (
-        regressor(layers.Dense(3, kernel_regularizer="l2"), Added()), target()
+        regressor(layers.Dense(3, kernel_regularizer="l2"), Added()),
+        target(),
     ),
 }
 

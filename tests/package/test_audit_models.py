@@ -52,16 +52,20 @@ def siamese():
 def siamese_with_a_loss():
     inputs = [keras.Input((4,)), keras.Input((4,))]
     shared = layers.Dense(3, activation="tanh", activity_regularizer="l2")
-    return done(inputs, dense(layers.Subtract()([shared(x) for x in inputs]))), [
-        FLAT, 2 * FLAT + 1
-    ], ONE
+    return (
+        done(inputs, dense(layers.Subtract()([shared(x) for x in inputs]))),
+        [FLAT, 2 * FLAT + 1],
+        ONE,
+    )
 
 
 def three_heads(loss_of_class=SPARSE, activation="softmax", labels=LABELS):
     x = keras.Input((4,))
     h = dense(x, 5, "tanh")
     outputs = {
-        "copy": dense(h, 4), "kind": dense(h, 3, activation), "size": dense(h, 1, "softplus")
+        "copy": dense(h, 4),
+        "kind": dense(h, 3, activation),
+        "size": dense(h, 1, "softplus"),
     }
     model = done(x, outputs, {"copy": "mse", "kind": loss_of_class, "size": "mae"})
     return model, FLAT, {"copy": FLAT, "kind": labels, "size": ONE}
@@ -69,9 +73,11 @@ def three_heads(loss_of_class=SPARSE, activation="softmax", labels=LABELS):
 
 def listed_heads():
     x = keras.Input((4,))
-    return done(x, [dense(x, 2, name="p"), dense(x, 1, name="q")], ["mse", "mae"]), FLAT, [
-        FLAT[:, :2], ONE
-    ]
+    return (
+        done(x, [dense(x, 2, name="p"), dense(x, 1, name="q")], ["mse", "mae"]),
+        FLAT,
+        [FLAT[:, :2], ONE],
+    )
 
 
 def losses_by_layer_name():
@@ -101,9 +107,13 @@ def recurrent(layer):
 
 def step_by_step():
     x = keras.Input((5, 3))
-    return done(x, layers.TimeDistributed(layers.Dense(2))(layers.GRU(4, return_sequences=True)(x))), (
-        SERIES
-    ), SERIES[..., :2]
+    return (
+        done(
+            x, layers.TimeDistributed(layers.Dense(2))(layers.GRU(4, return_sequences=True)(x))
+        ),
+        (SERIES),
+        SERIES[..., :2],
+    )
 
 
 def masked_tokens():
@@ -315,9 +325,11 @@ def codes_as_outputs_without_loss():
     _, mu, log_var = encoder(image)
     mu, log_var = KLDivergence(1e-2)([mu, log_var])
     outputs = {"reconstruction": decoder(Sampling(1)([mu, log_var])), "mu": mu, "s": log_var}
-    return done(image, outputs, {"reconstruction": ImageCrossentropy()}), IMAGES, {
-        "reconstruction": IMAGES
-    }
+    return (
+        done(image, outputs, {"reconstruction": ImageCrossentropy()}),
+        IMAGES,
+        {"reconstruction": IMAGES},
+    )
 
 
 class StepVAE(keras.Model):
@@ -507,8 +519,10 @@ def three_outputs(loss=None, weights=None, targets=None, swapped=False, listed=F
         losses = list(losses.values())
     empty = np.zeros((N, 0), "float32")
     y = {"reconstruction": IMAGES, "mu": empty, "log_var": empty, **(targets or {})}
-    return done(image, outputs, losses, loss_weights=weights), IMAGES, (
-        list(y.values()) if listed else y
+    return (
+        done(image, outputs, losses, loss_weights=weights),
+        IMAGES,
+        (list(y.values()) if listed else y),
     )
 
 
@@ -547,26 +561,29 @@ BOOK = {
     "chapter 3, numbers of before": ("kl-absent", kl_of_before),
     "chapter 5, two tensors swapped": ("kl-other-form", lambda: three_outputs(swapped=True)),
     "chapter 6, weights in a list": (
-        "weights-by-position", lambda: three_outputs(weights=[1.0, 2.0, 3.0])
+        "weights-by-position",
+        lambda: three_outputs(weights=[1.0, 2.0, 3.0]),
     ),
     "chapter 6, a wrong weight key": (
-        "weights-by-position", lambda: three_outputs(weights=ADDED_TWICE)
+        "weights-by-position",
+        lambda: three_outputs(weights=ADDED_TWICE),
     ),
     "chapter 6, no loss for mu": (
-        "output-without-loss", lambda: three_outputs(loss={"mu": "none"})
+        "output-without-loss",
+        lambda: three_outputs(loss={"mu": "none"}),
     ),
     "chapter 6, the loss of mu is None": (
-        "output-without-loss", lambda: three_outputs(loss={"mu": None})
+        "output-without-loss",
+        lambda: three_outputs(loss={"mu": None}),
     ),
-    "chapter 6, outputs in a list": (
-        "parts-do-not-add-up", lambda: three_outputs(listed=True)
-    ),
+    "chapter 6, outputs in a list": ("parts-do-not-add-up", lambda: three_outputs(listed=True)),
     "chapter 7, a target that is read": (
         "target-broadcast",
         lambda: three_outputs(loss={"mu": "mse"}, targets={"mu": 5 * ONE}),
     ),
     "chapter 9, the layer beside the path": (
-        "kl-absent", lambda: (small_vae(), IMAGES, IMAGES)
+        "kl-absent",
+        lambda: (small_vae(), IMAGES, IMAGES),
     ),
     "chapter 9, sample weights": (
         "sample-weight-ignored",
@@ -580,14 +597,14 @@ BOOK = {
     ),
     "chapter 12, scalar losses": ("scalar-loss", lambda: trap("scalar_losses")),
     "chapter 12, plain means": (
-        "sample-weight-ignored", lambda: with_weights(trap("plain_means"))
+        "sample-weight-ignored",
+        lambda: with_weights(trap("plain_means")),
     ),
     "chapter 12, no cast": (
-        "does-not-train", lambda: trap("layer_without_cast", "mixed_bfloat16")
+        "does-not-train",
+        lambda: trap("layer_without_cast", "mixed_bfloat16"),
     ),
-    "chapter 12, a mean as regulariser": (
-        "divided-by-batch", lambda: trap("mean_regularizer")
-    ),
+    "chapter 12, a mean as regulariser": ("divided-by-batch", lambda: trap("mean_regularizer")),
 }
 
 

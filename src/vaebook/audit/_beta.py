@@ -122,8 +122,7 @@ def measured_beta(
         found = codes(batch.x)
         if not isinstance(found, list | tuple) or len(found) != 2:
             raise ValueError(
-                "Expected codes(x) to return mu and log_var. "
-                f"Received: {type(found).__name__}."
+                f"Expected codes(x) to return mu and log_var. Received: {type(found).__name__}."
             )
         mu, log_var = (tf.cast(tf.convert_to_tensor(each), "float32") for each in found)
         if mu.shape != log_var.shape:

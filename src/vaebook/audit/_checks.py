@@ -122,7 +122,9 @@ def data_is_finite(case: Case) -> None:
                     )
                     continue
             case.find(
-                "not-finite", f"{name}{where}", f"{count:,} of {array.size:,} values in the data"
+                "not-finite",
+                f"{name}{where}",
+                f"{count:,} of {array.size:,} values in the data",
             )
     case.probe.x, case.probe.y = (
         keras.tree.map_structure(_finite, each) for each in (case.probe.x, case.probe.y)
@@ -318,7 +320,9 @@ def output_without_loss(case: Case) -> None:
 
 def written_names(case) -> list[str] | None:
     """Return the names of dict outputs in the order in which they were written."""
-    output = getattr(case.model, "output", None) if getattr(case.model, "inputs", None) else None
+    output = (
+        getattr(case.model, "output", None) if getattr(case.model, "inputs", None) else None
+    )
     if isinstance(output, Mapping) and all(
         not keras.tree.is_nested(each) for each in output.values()
     ):
@@ -476,15 +480,24 @@ def _target(case, term, values) -> bool:
     if numbers is not None or y_true.dtype.is_integer or y_true.dtype == tf.bool:
         other = tf.cast(y_true, y_pred.dtype) * 0.5 + 0.25
         if y_true.dtype.is_integer:
-            other = (y_true + 1) % tf.maximum(tf.cast(2, y_true.dtype), tf.reduce_max(y_true) + 1)
+            other = (y_true + 1) % tf.maximum(
+                tf.cast(2, y_true.dtype), tf.reduce_max(y_true) + 1
+            )
         try:
             changed = ops.convert_to_numpy(term.values(y_true=other))
             reads = changed.shape != values.shape or not np.array_equal(changed, values)
         except Exception:
             reads = True
     if not reads:
-        size = sum(array.nbytes for where, array in leaves(case.batch.all_y)
-                   if where in (f"[{name!r}]", "")) if case.batch.all_y is not None else 0
+        size = (
+            sum(
+                array.nbytes
+                for where, array in leaves(case.batch.all_y)
+                if where in (f"[{name!r}]", "")
+            )
+            if case.batch.all_y is not None
+            else 0
+        )
         case.find("target-not-read", name, f"the target takes {size:,} bytes", wrong=False)
         return False
     if tuple(y_true.shape) != tuple(y_pred.shape):
@@ -527,7 +540,9 @@ def kind_of_loss(loss) -> str | None:
             np.asarray(y_true, "float32"), np.asarray(y_pred, "float32")
         )
         y_true, y_pred = np.broadcast_to(y_true, shape), np.broadcast_to(y_pred, shape)
-        return float(np.mean(loss.call(ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred))))
+        return float(
+            np.mean(loss.call(ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)))
+        )
 
     for shape in ((2, 2), (2, 2, 2, 2)):
         try:
@@ -541,10 +556,14 @@ def kind_of_loss(loss) -> str | None:
             if np.allclose(ratios, right, rtol=1e-3):
                 return "binary logits"
             one = np.array([1.0, 0.0])
-            values = [value(one, np.array(p), shape) for p in ([0.5, 0.5], [0.25, 0.75], [1, 3])]
+            values = [
+                value(one, np.array(p), shape) for p in ([0.5, 0.5], [0.25, 0.75], [1, 3])
+            ]
             if np.allclose(np.array(values[1:]) / values[0], 2, rtol=1e-3):
                 return "categorical probabilities"
-            values = [value(one, np.array(p), shape) for p in ([0.0, 0.0], [2.0, 0.0], [3.0, 1.0])]
+            values = [
+                value(one, np.array(p), shape) for p in ([0.0, 0.0], [2.0, 0.0], [3.0, 1.0])
+            ]
             if np.allclose(np.array(values[1:]) / values[0], right[0], rtol=1e-3):
                 return "categorical logits"
         except Exception:
@@ -687,9 +706,7 @@ def batch_size(case: Case) -> None:
         spread = max(abs(each.contributions.get(key, 0.0) - values[0]) for each in noise)
         known.add(key)
         _growth(case, _key_name(case, key), values, spread)
-    own = [
-        each.loss - sum(each.contributions.values()) for each in (*steps.values(), *noise)
-    ]
+    own = [each.loss - sum(each.contributions.values()) for each in (*steps.values(), *noise)]
     if (case.own_step or case.own_loss) and abs(own[0]) > ROUNDING * abs(case.step.loss):
         name = "train_step" if case.own_step else "compute_loss"
         spread = max(abs(each - own[0]) for each in own[3:])
@@ -947,7 +964,8 @@ def noise(case: Case) -> None:
 
     def one_sample(structure):
         return keras.tree.map_structure(
-            lambda t: None if t is None else tf.repeat(t[:1], case.batch.size, axis=0), structure
+            lambda t: None if t is None else tf.repeat(t[:1], case.batch.size, axis=0),
+            structure,
         )
 
     data = [one_sample(each) for each in (probe.x, probe.y, probe.sample_weight)]
@@ -1121,7 +1139,8 @@ def metrics(case: Case) -> None:
     missing = [name for name in names if name not in case.step.logs]
     if len(names) < len(wanted) or missing:
         shown = missing or [
-            each if isinstance(each, str) else getattr(each, "name", str(each)) for each in wanted
+            each if isinstance(each, str) else getattr(each, "name", str(each))
+            for each in wanted
         ]
         case.find(
             "metrics-not-logged",
@@ -1156,7 +1175,9 @@ def parts(case: Case) -> None:
         return
     message = f"the parts sum to {total:.4g}, the total is {logs['loss']:.4g}"
     if case.own_step or case.own_loss:
-        case.find("parts-do-not-add-up", "log", f"{message}; the step logs what it likes", False)
+        case.find(
+            "parts-do-not-add-up", "log", f"{message}; the step logs what it likes", False
+        )
         return
     weighted = sum(step.contributions.get(term.key, 0.0) for term in step.terms)
     plain = sum(term.value for term in step.terms)
@@ -1172,7 +1193,9 @@ def parts(case: Case) -> None:
     for count in range(len(unlogged) + 1):
         for names in combinations(list(unlogged)[:8], count):
             if np.isclose(sum(unlogged[n] for n in names), gap, rtol=2e-3, atol=1e-5):
-                reasons += [f"{name} adds {unlogged[name]:.4g} that is not logged" for name in names]
+                reasons += [
+                    f"{name} adds {unlogged[name]:.4g} that is not logged" for name in names
+                ]
                 case.find("parts-do-not-add-up", "log", f"{message}: {joined(reasons)}", False)
                 return
     case.find("parts-do-not-add-up", "log", message)

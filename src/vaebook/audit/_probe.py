@@ -165,7 +165,13 @@ class Probe:
             value = entry.loss(y_true, y_pred, sample_weight)
             if self.recording is not None and not self.plain:
                 term = Term(
-                    key, entry.path, entry.loss, entry.loss_weights, y_true, y_pred, _number(value)
+                    key,
+                    entry.path,
+                    entry.loss,
+                    entry.loss_weights,
+                    y_true,
+                    y_pred,
+                    _number(value),
                 )
                 self.recording.terms.append(term)
             return self._switched(key, value)
@@ -216,7 +222,8 @@ class Probe:
         extra = {} if self.plain else dict(self.switches)
         found = original(tape, target, [*flat, *extra.values()], *args, **options)
         self.recording.targets += [
-            each if self.plain else np.asarray(_number(each)) for each in tf.nest.flatten(target)
+            each if self.plain else np.asarray(_number(each))
+            for each in tf.nest.flatten(target)
         ]
         for key, value in zip(extra, found[len(flat) :], strict=True):
             if value is not None:
@@ -365,8 +372,10 @@ def _watched(layer, seen, training):
 def _number(value):
     """Return a tensor as an array of numbers; in a graph it has none."""
     if hasattr(value, "numpy"):
-        return np.asarray(tf.cast(value, "float64")).item() if value.shape == () else (
-            np.asarray(tf.cast(value, "float64"))
+        return (
+            np.asarray(tf.cast(value, "float64")).item()
+            if value.shape == ()
+            else (np.asarray(tf.cast(value, "float64")))
         )
     return float("nan")
 
