@@ -224,10 +224,10 @@ def test_audit_reports_beta_and_the_kl_that_is_missing():
 def test_measuring_changes_nothing():
     model = vae(objective(), inner=(layers.BatchNormalization(),))
     before = [np.array(variable.numpy()) for variable in model.variables]
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     measured(model)
     assert all(map(np.array_equal, before, [v.numpy() for v in model.variables]))
-    assert np.array_equal(state, np.random.get_state()[1])
+    assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
 @pytest.mark.parametrize(

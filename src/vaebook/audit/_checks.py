@@ -148,10 +148,11 @@ def _finite(tensor):
 
 
 def first_step(case: Case) -> bool:
-    """Run one step; report an error, or numbers that are not finite. Tell whether all is well."""
+    """Run one step, report errors and numbers that are not finite; tell whether all is well."""
     try:
         case.step = case.probe.step()
     except Exception as error:
+        case.step = case.probe.last
         text = " ".join(str(error).split()) or "without a message"
         case.find("does-not-train", "train_step", f"{type(error).__name__}: {text[:300]}")
         return False
@@ -388,7 +389,7 @@ def losses_by_position(case: Case) -> None:
 
 
 def targets_by_position(case: Case) -> None:
-    """Look for targets of a list that are compared with another output than their place says."""
+    """Look for targets of a list that another output gets than their place says."""
     names, given = written_names(case), case.batch.y
     if names is None or not isinstance(given, list | tuple) or len(given) != len(names):
         return
@@ -983,12 +984,10 @@ def noise(case: Case) -> None:
         with probe.watching(seen):
             probe.step(*data)
             number = 1
-            _again(probe, data)
+            probe.again(*data)
     except Exception as error:
         case.skip("same-noise", f"the step fails on equal samples ({type(error).__name__})")
         return
-    finally:
-        probe.recording = None
     if len(runs[0]) != len(runs[1]):
         case.skip("same-noise", "two steps call other layers")
         return
@@ -1023,13 +1022,6 @@ def noise(case: Case) -> None:
         )
     elif moving and not _moves_a_seed(case, moving[0][0]):
         _noise_in_a_graph(case, moving[0], data)
-
-
-def _again(probe, data):
-    """Run the step once more from where the seeds now stand."""
-    probe.recording = Step()
-    probe.model.train_step(probe.data(*data))
-    probe.recording = None
 
 
 def _rows(tensor, size):
@@ -1100,8 +1092,8 @@ def training_flag(case: Case) -> None:
         case.find(
             "training-flag-ignored",
             joined(asleep),
-            f"{len(asleep)} {'layer' if len(asleep) == 1 else 'layers'} got no training=True in "
-            "the step, and would do something else with it",
+            f"called without training=True in the step; {len(asleep)} would do something else "
+            "with it",
         )
 
 
