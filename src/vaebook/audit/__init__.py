@@ -63,9 +63,10 @@ def audit(
         _checks.run(case, reload)
         if codes is None:
             report.not_checked["posterior-collapsed"] = "codes was not given"
-        elif case.step is not None:
+        else:
             _checks.collapsed(case, codes)
-    if codes is not None and reconstruct is not None and not report.found("does-not-train"):
+        ran = not (report.found("does-not-train") or report.found("not-finite"))
+    if codes is not None and reconstruct is not None and ran:
         _checks.beta(
             case,
             measured_beta(

@@ -272,8 +272,8 @@ def _conclude(model, places):
         why = f"b / a is not the same everywhere: {listed}"
     elif draw == "exp(log_var)":
         why = (
-            "z is drawn with the standard deviation exp(log_var), not exp(½ log_var), so the KL "
-            f"in the loss is not that of the noise; by the formula alone beta is {beta:.4g}"
+            "z is drawn with the standard deviation exp(log_var), not exp(½ log_var), so the "
+            f"KL in the loss is not that of the noise; by the formula alone beta is {beta:.4g}"
         )
     if why:
         return MeasuredBeta(None, None, False, residual, a, b, drawn, why)

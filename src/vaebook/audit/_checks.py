@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,11 @@ def _finite(tensor):
 
 
 def first_step(case: Case) -> bool:
-    """Run one step; report an error, or numbers that are not finite. Tell whether all is well."""
+    """Run one step, report errors and numbers that are not finite; tell whether all is well."""
     try:
         case.step = case.probe.step()
     except Exception as error:
+        case.step = case.probe.last
         text = " ".join(str(error).split()) or "without a message"
         case.find("does-not-train", "train_step", f"{type(error).__name__}: {text[:300]}")
         return False
@@ -387,7 +389,7 @@ def losses_by_position(case: Case) -> None:
 
 
 def targets_by_position(case: Case) -> None:
-    """Look for targets of a list that are compared with another output than their place says."""
+    """Look for targets of a list that another output gets than their place says."""
     names, given = written_names(case), case.batch.y
     if names is None or not isinstance(given, list | tuple) or len(given) != len(names):
         return
@@ -737,11 +739,19 @@ def _growth(case, name, values, spread):
 
 def layer_losses(case: Case) -> None:
     """Losses of layers that are left out of the total, or counted more than once."""
+    own = [v for v in case.probe.variables if getattr(v, "regularizer", None) is not None]
+    penalty = sum(float(variable.regularizer(variable)) for variable in own)
+    if penalty and not case.step.contributions.get(REGULARISERS):
+        case.find(
+            "layer-losses-ignored",
+            f"{REGULARISERS} of {joined([variable.path for variable in own], 2)}",
+            f"they are {penalty:.4g}, and add nothing to the total",
+        )
     for key, added in case.added_values().items():
         name = case.name_of_key(key)
         value = sum(each.value for each in added)
         adds = case.step.contributions.get(key, 0.0)
-        if abs(value) < 1e-12:
+        if abs(value) < 1e-12 or (key == REGULARISERS and not adds):
             continue
         if abs(adds) < 1e-6 * abs(value):
             case.find(
@@ -974,12 +984,10 @@ def noise(case: Case) -> None:
         with probe.watching(seen):
             probe.step(*data)
             number = 1
-            _again(probe, data)
+            probe.again(*data)
     except Exception as error:
         case.skip("same-noise", f"the step fails on equal samples ({type(error).__name__})")
         return
-    finally:
-        probe.recording = None
     if len(runs[0]) != len(runs[1]):
         case.skip("same-noise", "two steps call other layers")
         return
@@ -1012,15 +1020,8 @@ def noise(case: Case) -> None:
             "equal samples come out different, and so does the same sample at the next call: "
             "by the same noise",
         )
-    elif moving and not _has_own_seed(moving[0][0]):
+    elif moving and not _moves_a_seed(case, moving[0][0]):
         _noise_in_a_graph(case, moving[0], data)
-
-
-def _again(probe, data):
-    """Run the step once more from where the seeds now stand."""
-    probe.recording = Step()
-    probe.model.train_step(probe.data(*data))
-    probe.recording = None
 
 
 def _rows(tensor, size):
@@ -1040,8 +1041,14 @@ def _close(ones, others):
     )
 
 
-def _has_own_seed(layer):
-    return any(isinstance(part, keras.random.SeedGenerator) for part in parts_of(layer))
+def _moves_a_seed(case, layer):
+    """Tell whether a layer has drawn from a seed generator of its own since the rewind."""
+    before = {id(variable): value for variable, value in case.probe.state.values}
+    return any(
+        isinstance(part, keras.random.SeedGenerator)
+        and not np.array_equal(part.state.numpy(), before.get(id(part.state)))
+        for part in parts_of(layer)
+    )
 
 
 def _noise_in_a_graph(case, origin, data):
@@ -1085,8 +1092,8 @@ def training_flag(case: Case) -> None:
         case.find(
             "training-flag-ignored",
             joined(asleep),
-            f"{len(asleep)} {'layer' if len(asleep) == 1 else 'layers'} got no training=True in "
-            "the step, and would do something else with it",
+            f"called without training=True in the step; {len(asleep)} would do something else "
+            "with it",
         )
 
 
@@ -1158,24 +1165,31 @@ def parts(case: Case) -> None:
     if np.isclose(total, logs["loss"], rtol=1e-3, atol=1e-6):
         _uneven(case)
         return
+    message = f"the parts sum to {total:.4g}, the total is {logs['loss']:.4g}"
+    if case.own_step or case.own_loss:
+        case.find(
+            "parts-do-not-add-up", "log", f"{message}; the step logs what it likes", False
+        )
+        return
     weighted = sum(step.contributions.get(term.key, 0.0) for term in step.terms)
     plain = sum(term.value for term in step.terms)
-    added = sum(step.contributions.get(key, 0.0) for key in case.added_values())
-    message = f"the parts sum to {total:.4g}, the total is {logs['loss']:.4g}"
-    if step.terms and not case.own_step and np.isclose(total, plain, rtol=1e-3, atol=1e-6):
-        reasons = []
-        if not np.isclose(plain, weighted, rtol=1e-3, atol=1e-9):
-            reasons.append("the log shows parts without their loss_weights")
-        if abs(added) > NOTHING:
-            reasons.append(f"layers and regularisers add {added:.4g}")
-        own = step.loss - weighted - added
-        if abs(own) > ROUNDING * abs(step.loss):
-            reasons.append(f"compute_loss adds {own:.4g}")
-        if reasons:
-            case.find(
-                "parts-do-not-add-up", "log", f"{message}: {joined(reasons)}", wrong=False
-            )
-            return
+    unlogged = {case.label(term): step.contributions.get(term.key, 0.0) for term in step.terms}
+    if len(step.terms) > 1:
+        unlogged = {}
+    for key in case.added_values():
+        unlogged[case.name_of_key(key)] = step.contributions.get(key, 0.0)
+    reasons = []
+    if len(step.terms) > 1 and not np.isclose(plain, weighted, rtol=1e-3, atol=1e-9):
+        reasons.append("the log shows parts without their loss_weights")
+    gap = logs["loss"] - total - (weighted - plain if len(step.terms) > 1 else 0.0)
+    for count in range(len(unlogged) + 1):
+        for names in combinations(list(unlogged)[:8], count):
+            if np.isclose(sum(unlogged[n] for n in names), gap, rtol=2e-3, atol=1e-5):
+                reasons += [
+                    f"{name} adds {unlogged[name]:.4g} that is not logged" for name in names
+                ]
+                case.find("parts-do-not-add-up", "log", f"{message}: {joined(reasons)}", False)
+                return
     case.find("parts-do-not-add-up", "log", message)
 
 
@@ -1362,6 +1376,9 @@ def run(case: Case, reloads: bool = True) -> None:
     """Run every check that can be run."""
     data_is_finite(case)
     if not first_step(case):
+        for term in case.step.terms if case.step else ():
+            if not keras.tree.is_nested(term.y_true) and len(term.y_pred.shape) > 1:
+                _range(case, term)
         for code in NEEDS_STEP:
             case.skip(code, "the first step did not end well")
         return

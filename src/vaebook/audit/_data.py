@@ -192,7 +192,8 @@ def check_structure(model: keras.Model, x: Any, y: Any) -> None:
         extra = [name for name in y if name not in names]
         if missing or extra:
             raise ValueError(
-                f"Expected targets for {needed}, out of the outputs {names}. Received: {list(y)}."
+                f"Expected targets for {needed}, out of the outputs {names}. "
+                f"Received: {list(y)}."
             )
     elif isinstance(y, list | tuple) and len(names) > 1:
         losses = [each for each in keras.tree.flatten(model.loss) if each is not None]

@@ -8,7 +8,9 @@ total, whatever the step does with it.
 """
 
 import contextlib
+import functools
 import inspect
+import random
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -32,7 +34,6 @@ class Term:
     key: str
     path: tuple
     loss: Any
-    weight: Any
     y_true: Any
     y_pred: Any
     value: float
@@ -115,6 +116,8 @@ class Probe:
             stack.enter_context(_patched(tf.GradientTape, "gradient", self._gradient))
             stack.enter_context(_patched(keras.Layer, "add_loss", self._add_loss))
             stack.enter_context(self._switched_regularisers())
+            for name in ("normal", "uniform", "truncated_normal"):
+                stack.enter_context(self._repeatable(name))
             self._replace_compiled()
             self._replace_optimizers()
             self._stack = stack.pop_all()
@@ -122,6 +125,30 @@ class Probe:
 
     def __exit__(self, *error):
         return self._stack.__exit__(*error)
+
+    @contextlib.contextmanager
+    def _repeatable(self, name):
+        """Let a random function of TensorFlow draw the same after each rewind.
+
+        Its own state is out of reach; but for this its numbers come from the same place.
+        """
+        original, stateless = (
+            getattr(tf.random, prefix + name) for prefix in ("", "stateless_")
+        )
+        signature = inspect.signature(original)
+
+        def replaced(*args, **kwargs):
+            if not tf.executing_eagerly():
+                return original(*args, **kwargs)
+            given = signature.bind(*args, **kwargs).arguments
+            given["seed"] = [random.getrandbits(31), random.getrandbits(31)]
+            return stateless(**given)
+
+        setattr(tf.random, name, replaced)
+        try:
+            yield
+        finally:
+            setattr(tf.random, name, original)
 
     def _replace_compiled(self):
         """Give the model copies of what `compile` made, which a step would build and fill."""
@@ -161,18 +188,13 @@ class Probe:
 
     def _switched_loss(self, key, entry):
         def switched(y_true, y_pred, sample_weight=None):
-            value = entry.loss(y_true, y_pred, sample_weight)
-            if self.recording is not None and not self.plain:
-                term = Term(
-                    key,
-                    entry.path,
-                    entry.loss,
-                    entry.loss_weights,
-                    y_true,
-                    y_pred,
-                    _number(value),
-                )
+            recording = self.recording is not None and not self.plain
+            if recording:
+                term = Term(key, entry.path, entry.loss, y_true, y_pred, float("nan"))
                 self.recording.terms.append(term)
+            value = entry.loss(y_true, y_pred, sample_weight)
+            if recording:
+                term.value = _number(value)
             return self._switched(key, value)
 
         return switched
@@ -283,9 +305,10 @@ class Probe:
         self.model.reset_metrics()
         self.recording, self.plain, self.scale = Step(), False, scale
         try:
-            logs = self.model.train_step(self.data(x, y, sample_weight))
+            logs = self._run(x, y, sample_weight)
         finally:
-            step, self.recording = self.recording, None
+            self.last = step = self.recording
+            self.recording = None
         if isinstance(logs, dict):
             step.logs = {
                 name: float(np.mean(value))
@@ -296,6 +319,23 @@ class Probe:
                 if isinstance(value, dict):
                     step.logs.update({k: float(np.mean(v)) for k, v in value.items()})
         return step
+
+    def again(self, x, y, sample_weight) -> None:
+        """Run one more step from where the seeds now stand."""
+        self.recording, self.plain = Step(), False
+        try:
+            self._run(x, y, sample_weight)
+        finally:
+            self.recording = None
+
+    def _run(self, x, y, sample_weight):
+        """Run the model's step eagerly, functions that it has traced included."""
+        traced = not tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            return self.model.train_step(self.data(x, y, sample_weight))
+        finally:
+            tf.config.run_functions_eagerly(not traced)
 
     def data(self, x=UNCHANGED, y=UNCHANGED, sample_weight=UNCHANGED):
         """Return what `fit` hands to `train_step`."""
@@ -357,6 +397,7 @@ def _watched(layer, seen, training):
     call = layer.call
     force = training is not None and takes(call, "training")
 
+    @functools.wraps(call)
     def watched(*args, **kwargs):
         if force:
             kwargs["training"] = training

@@ -78,8 +78,10 @@ class Preserved:
         self.parts = list(parts_of(self.model))
         known = {id(part) for part in self.parts}
         # A seed or a metric that a loss or a closure holds is in no attribute of the model.
-        kinds = (keras.random.SeedGenerator, keras.metrics.Metric)
-        loose = [part for part in gc.get_objects() if type(part) in _subclasses(kinds)]
+        kinds = _subclasses(
+            (keras.random.SeedGenerator, keras.metrics.Metric, tf.random.Generator)
+        )
+        loose = [part for part in gc.get_objects() if type(part) in kinds]
         self.parts += [part for part in loose if id(part) not in known]
         self.attributes = [(part, dict(vars(part))) for part in self.parts]
         self.containers = [
@@ -93,13 +95,18 @@ class Preserved:
             for variable in _attributes(part):
                 variables.setdefault(id(variable), variable)
         self.values = [(each, np.array(each.numpy())) for each in variables.values()]
-        context = tf_context.context()
+        self.generators = [
+            (each, each.bit_generator.state)
+            for part in self.parts
+            for each in vars(part).values()
+            if isinstance(each, np.random.Generator)
+        ]
+        generator = _generator()
         self.random = (
             random.getstate(),
-            np.random.get_state(),
-            context._seed,
-            _generator(context),
-            _generator(context) and _generator(context).getstate(),
+            np.random.get_state(),  # noqa: NPY002
+            generator,
+            generator and generator.getstate(),
             global_state.get_global_attribute("global_seed_generator"),
         )
         return self
@@ -114,9 +121,10 @@ class Preserved:
         for variable, value in self.values:
             if variable.shape == value.shape:
                 variable.assign(value)
+        for generator, state in self.generators:
+            generator.bit_generator.state = state
         random.seed(seed)
-        np.random.seed(seed)
-        tf.random.set_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 (what a model may draw from)
         kept = self.random[-1]
         if kept is None:
             kept = keras.random.SeedGenerator(seed)
@@ -137,23 +145,22 @@ class Preserved:
             _refill(container, content)
         for variable, value in self.values:
             variable.assign(value)
-        python, numpy_state, seed, generator, state, keras_generator = self.random
+        for generator, state in self.generators:
+            generator.bit_generator.state = state
+        python, numpy_state, generator, state, keras_generator = self.random
         random.setstate(python)
-        np.random.set_state(numpy_state)
-        context = tf_context.context()
-        tf.random.set_seed(_SEED if seed is None else seed)  # forgets what kernels have drawn
-        context._seed = seed
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        # Not tf.random.set_seed, which makes functions that are traced draw from their start.
         if generator:
             generator.setstate(state)
-            context._rng = generator
-        else:
-            del context._rng  # TensorFlow makes it when a seed is first set
+        elif _generator():
+            del tf_context.context()._rng
         global_state.set_global_attribute("global_seed_generator", keras_generator)
 
 
-def _generator(context):
+def _generator():
     """Return what TensorFlow draws the seeds of operations from; None before the first seed."""
-    return getattr(context, "_rng", None)
+    return getattr(tf_context.context(), "_rng", None)
 
 
 def _subclasses(kinds):
