@@ -316,7 +316,7 @@ def row_anchors(page):
 
 def glossary_links(page):
     """Lead each link to the glossary to its term, and carry the definition on the page."""
-    if page.article is None or page.name.endswith("appendix/glossary"):
+    if not page.name.startswith("book/") or page.name.endswith("appendix/glossary"):
         return
     tips = {}
     for link in page.article.select('a[href*="appendix/glossary.html"]'):

@@ -49,6 +49,7 @@ def address():
 def test_axe_finds_nothing(browser, address, name, width):
     browser.driver.set_script_timeout(120)
     browser.viewport(width)
+    browser.prefer(less_motion=True)  # or colours are still on their way
     browser.open(f"{address}/{name}.html")
     browser.run(AXE)
     found = []
