@@ -30,6 +30,7 @@ KINDS = {
         tf.convert_to_tensor(np.zeros(SHAPE, "float32")),
         tf.convert_to_tensor(np.ones(SHAPE, "float32")),
     ],
+    "tensors made in place": lambda: [tf.zeros(SHAPE), tf.ones(SHAPE)],
     "arrays of ones": lambda: [np.ones(SHAPE, "float32"), np.ones(SHAPE, "float32")],
     "broadcast zeros": lambda: 2 * [np.broadcast_to(np.float32(0), SHAPE)],
     "one column": lambda: [np.zeros((IMAGES, 1), "float32") for _ in NAMES],
