@@ -18,6 +18,10 @@ book: $(VENV)/ready  # build the pages from the stored notebooks, and check them
 	$(BIN)/jupyter-book build . -W -n --keep-going
 	$(BIN)/python tools/check_site.py _build/html
 
+.PHONY: pdf
+pdf: book  # print the whole book, with bookmarks; needs Chromium or Chrome
+	$(BIN)/python tools/pdf.py _build/html _build/where-the-kl-loss-goes.pdf
+
 test: lint  # lint, then test the package, the book and every notebook
 	$(BIN)/python -m pytest -n 2 --dist loadscope --cov=vaebook
 

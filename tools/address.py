@@ -2,7 +2,7 @@
 
     python tools/address.py https://github.com/me/fork
 
-A test fails where a copy disagrees.
+A test fails if a copy disagrees.
 """
 
 import re

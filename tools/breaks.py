@@ -117,7 +117,7 @@ def train_as_meant(keras):
 def train_and_watch(keras, targets=None, keys=tuple(TARGETS), **options):
     """Fit, and say which losses were never called.
 
-    `keys` are those of the losses, in their order. Where there are fewer, a loss is left out.
+    `keys` are those of the losses, in their order. If there are fewer, a loss is left out.
     """
     called = set()
     losses = dict(zip(keys, build_losses(keras, called).values(), strict=False))

@@ -33,15 +33,23 @@ NUMBER = re.compile(
 ADDRESS_IN_MEMORY = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 # The picture inside an <img>; its alt text and caption stay, and are compared.
 PICTURE = re.compile(r"""data:image/[^"'\s>]*""")
+# The program, the data and the style of a live figure; its texts stand outside, and are
+# compared.
+PROGRAM = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL)
 
 
 def without_noise(text):
     """Leave out what differs from run to run by nature."""
-    return PICTURE.sub("data:image", ADDRESS_IN_MEMORY.sub("0x", text))
+    text = PROGRAM.sub(r"<\1>", ADDRESS_IN_MEMORY.sub("0x", text))
+    return PICTURE.sub("data:image", text)
 
 
 def words(text):
-    """Return the text with each decimal as ``#`` and all white space as one space."""
+    """Return the text with each decimal as ``#`` and all white space as one space.
+
+    The size of a picture is part of the picture.
+    """
+    text = re.sub(r'(?<=data:image") width="\d+" height="\d+"', "", text)
     return " ".join(NUMBER.sub(" # ", text).split())
 
 

@@ -88,7 +88,7 @@ def save(path, record):
 
 
 def unfinished(path):
-    """Return where a record waits of which a part is measured."""
+    """Return the path of a record that is not yet whole."""
     return path.with_suffix(".part.json")
 
 

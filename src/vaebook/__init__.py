@@ -1,8 +1,10 @@
 """The tested package behind the book *Where the KL Loss Goes*.
 
 Import this package before Keras or TensorFlow: it silences the lines that TensorFlow
-writes while it starts, which would otherwise land in a notebook's output. Importing
-it does nothing else.
+writes while it starts, which would otherwise land in a notebook's output.
+
+Importing it also registers everything that a saved model of this book is made of, so that
+`keras.saving.load_model` needs nothing else.
 """
 
 import contextlib
@@ -24,7 +26,24 @@ def _quiet_stderr():
         os.close(null)
 
 
+def _refuse_backend(backend):
+    if backend != "tensorflow":
+        raise ImportError(
+            "Expected Keras on TensorFlow (KERAS_BACKEND=tensorflow, set before Python "
+            f"starts). Received: backend {backend!r}."
+        )
+
+
+_refuse_backend(os.environ.get("KERAS_BACKEND", "tensorflow"))  # it may not be installed
+
 with _quiet_stderr():
     import tensorflow  # noqa: F401
+
+import keras  # noqa: E402
+
+_refuse_backend(keras.config.backend())
+
+# Each registers its classes under "vaebook" for loading.
+from vaebook import layers, losses, metrics, models, routes  # noqa: E402
 
 __version__ = "0.1.0"

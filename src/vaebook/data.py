@@ -1,4 +1,4 @@
-"""Images to train on: MNIST where it can be had, and small digits where it cannot."""
+"""Images to train on: MNIST if it is available, and small digits if it is not."""
 
 import hashlib
 import os
@@ -40,7 +40,7 @@ class ImageData(NamedTuple):
 
 
 class DatasetUnavailable(OSError):
-    """A dataset is neither on this machine nor to be had over the network."""
+    """A dataset is not on this machine and cannot be downloaded."""
 
 
 def load_images(
@@ -52,14 +52,14 @@ def load_images(
         name: "mnist" (70,000 images; the file named by the environment variable
             `VAEBOOK_MNIST`, else Keras's cached copy, else a download into that cache);
             "digits" (scikit-learn's 1,797 images of 8 × 8 pixels, enlarged to 28 × 28); or
-            "auto": MNIST, or with a warning the digits where MNIST cannot be had.
-        n_train, n_test: how many images, from the start of the set; None for all. Where
-            "auto" takes the digits, which are fewer, it gives as many as there are.
+            "auto": MNIST, or the digits with a warning if MNIST is unavailable.
+        n_train, n_test: how many images, from the start of the set; None for all. If "auto"
+            falls back to the digits, which are fewer, it returns at most all of them.
 
     Raises:
-        ValueError: for an unknown name, a count that is negative or more than the set has,
-            or a file that is not the genuine MNIST; the message names the file.
-        DatasetUnavailable: where "mnist" is asked for and cannot be had.
+        ValueError: for an unknown name, a count that is negative or larger than the set, or
+            a file that is not the genuine MNIST; the message names the file.
+        DatasetUnavailable: if name is "mnist" and MNIST is unavailable.
 
     Source: LeCun et al. (1998) for MNIST; the UCI repository for the digits.
     """
@@ -75,7 +75,7 @@ def load_images(
     except DatasetUnavailable as reason:
         if name == "mnist":
             raise
-        warnings.warn(f"{reason} Taking scikit-learn's digits instead.", stacklevel=2)
+        warnings.warn(f"{reason} Using scikit-learn's digits instead.", stacklevel=2)
         digits = _digits()
         return _take(
             digits,
@@ -138,21 +138,21 @@ def _mnist():
 
 def _read_mnist(path, source=None):
     """Read the four arrays and hold each to its SHA-256; an error names the source."""
-    source = source or f"{path}. Remove it to have it downloaded anew"
+    source = source or f"{path}. Remove it, and it is downloaded again"
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in MNIST_SHA256}
     except (OSError, ValueError, TypeError, KeyError, EOFError, *_ZIP_ERRORS) as reason:
         raise ValueError(
             f"Expected the MNIST file, an archive of {list(MNIST_SHA256)}. Received a damaged "
-            f"or another file ({type(reason).__name__}: {reason}): {source}."
+            f"or different file ({type(reason).__name__}: {reason}): {source}."
         ) from reason
     for name, array in arrays.items():
         received = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
         if received != MNIST_SHA256[name]:
             raise ValueError(
                 f"Expected the genuine MNIST, with {name} of SHA-256 {MNIST_SHA256[name]}. "
-                f"Received another {name}, of SHA-256 {received}: {source}."
+                f"Received a different {name}, of SHA-256 {received}: {source}."
             )
     return ImageData(**arrays, name="mnist")
 

@@ -8,19 +8,18 @@ the images after it, and more samples begin with the fewer ones.
 An encoder is a Keras model or a function that gives mu and log_var as the last two of its
 outputs. A decoder is a Keras model or a function from z, shape (batch, latent_dim), to what
 the likelihood needs: the probabilities of the pixels, or their means. mu is accepted from
-−1e18 to 1e18, and log_var up to 80, where float32 has room to spare on either side; other
-values raise an error.
+−1e18 to 1e18, and log_var up to 80, well within the range of float32; other values raise an
+error.
 
-With grey pixels the Bernoulli likelihood is none: its sums over images do not add up to 1.
-Compare such numbers with each other, and quote likelihoods for binary images only.
+With grey pixels the Bernoulli "likelihood" is not one: over all images it does not integrate
+to 1. Compare such numbers with each other, and quote likelihoods for binary images only.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from vaebook._checks import finite, whole
-from vaebook.targets import check_images
+from vaebook._checks import finite, pixels, whole
 
 LARGEST_MU = 1e18
 LARGEST_LOG_VAR = 80.0
@@ -68,13 +67,13 @@ def bernoulli_log_likelihood(images: np.ndarray, probabilities: np.ndarray) -> n
 
     Source: Kingma and Welling (2014), appendix C.1.
     """
-    check_images(images)
+    pixels("images", images)
     if np.shape(images) != np.shape(probabilities):
         raise ValueError(
             f"Expected probabilities of the images' shape {np.shape(images)}. "
             f"Received: shape {np.shape(probabilities)}."
         )
-    check_images(probabilities)
+    pixels("probabilities", probabilities)
     x = np.asarray(images, "float64")
     p = np.clip(np.asarray(probabilities, "float64"), CLIP, 1 - CLIP)
     return np.sum(x * np.log(p) + (1 - x) * np.log1p(-p), axis=(1, 2, 3))
@@ -107,7 +106,7 @@ def gaussian_log_likelihood(
 def gaussian_kl(mu: np.ndarray, log_var: np.ndarray) -> np.ndarray:
     """Return the KL divergence from N(mu, exp(log_var)) to N(0, 1), in nats, shape (n,).
 
-    The same as `vaebook.losses.GaussianKL`, in float64, and with bad input refused.
+    The same as `vaebook.losses.GaussianKL`, in float64, and it raises ValueError for bad input.
 
     Args:
         mu, log_var: shape (n, latent_dim). A negative log_var is a variance below 1.
@@ -145,7 +144,7 @@ def elbo(
         log_likelihood: from images and decoded points to log p(x|z), shape (n,).
 
     Raises:
-        TypeError, ValueError: for counts that are no integers ≥ 1, or an encoder, a decoder
+        TypeError, ValueError: for counts that are not integers ≥ 1, or an encoder, a decoder
             or images that give anything but finite numbers of the expected shape.
 
     Source: Kingma and Welling (2014), equation 3; chapter 2.
@@ -168,8 +167,8 @@ def importance_weighted_bound(
 ) -> Bound:
     """Return log of the mean of p(x, z) / q(z|x) over drawn points, for each image.
 
-    In expectation it lies between the ELBO, where it starts for one sample, and log p(x),
-    which it approaches with more. Weights are added up as logarithms, so that none is lost.
+    In expectation it equals the ELBO for one sample, and approaches log p(x) from below with
+    more. Weights are added up as logarithms, so none underflows.
 
     Args:
         samples: how many points to draw for each image, ≥ 1; the k of the paper.
@@ -203,9 +202,9 @@ def log_likelihood_on_grid(
 ) -> np.ndarray:
     """Return log p(x) of each image for a decoder with two latent variables, by quadrature.
 
-    Adds up p(x|z) p(z) over a square grid of points. The rule is exact to many digits where
-    the distance of two points, 2 · reach / (steps − 1), is below the width of each image's
-    posterior; compare two values of `steps` to see that it is. Bernoulli pixels.
+    Adds up p(x|z) p(z) over a square grid of points. The rule is exact to many digits if the
+    distance between points, 2 · reach / (steps − 1), is below the width of each image's
+    posterior; compare two values of `steps` to check. Bernoulli pixels.
 
     Args:
         decoder: from z, shape (batch, 2), to probabilities of the images' shape.
@@ -220,7 +219,7 @@ def log_likelihood_on_grid(
 
     Source: the trapezoidal rule; chapter 2.
     """
-    check_images(images)
+    pixels("images", images)
     steps, batch_size = whole("steps", steps, 2), whole("batch_size", batch_size)
     finite("reach", reach)
     x = np.reshape(images, (len(images), -1)).astype("float64")
@@ -231,7 +230,7 @@ def log_likelihood_on_grid(
     for start in range(0, len(grid), batch_size):
         z = grid[start : start + batch_size]
         p = _decoded(decoder, z)
-        check_images(p)
+        pixels("decoded images", p)
         p = np.clip(p.reshape(len(z), -1).astype("float64"), CLIP, 1 - CLIP)
         if p.shape[1] != x.shape[1]:
             raise ValueError(
@@ -249,7 +248,7 @@ def active_units(mu: np.ndarray, threshold: float = 0.01) -> ActiveUnits:
 
     Args:
         mu: the encoder's, for many images, shape (n, latent_dim), n ≥ 2.
-        threshold: a latent variable is active where the variance of its mu exceeds this.
+        threshold: a latent variable is active if the variance of its mu exceeds this.
 
     Raises:
         ValueError: for another shape, values that are not finite, or a negative threshold.
@@ -276,7 +275,7 @@ def _check_finite(name, array):
 
 
 def _checked_codes(mu, log_var):
-    """Return mu and log_var in float64, or say what is wrong with them."""
+    """Return mu and log_var in float64; raise ValueError if they are out of range."""
     mu, log_var = np.asarray(mu, "float64"), np.asarray(log_var, "float64")
     if mu.ndim != 2 or mu.shape != log_var.shape or mu.shape[1] < 1:
         raise ValueError(

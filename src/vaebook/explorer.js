@@ -73,7 +73,25 @@ const LAYERS = {
           if (column < 0 || column >= columns) continue;
           const to = (row * columns + column) * filters;
           let k = (a * size[1] + b) * filters * inputs;
-          for (let filter = 0; filter < filters; filter++) {
+          let filter = 0;
+          // Four sums at a time do not wait for each other: half the time of one by one.
+          for (; filter + 4 <= filters; filter += 4) {
+            const [k1, k2, k3] = [k + inputs, k + 2 * inputs, k + 3 * inputs];
+            let [sum, sum1, sum2, sum3] = [0, 0, 0, 0];
+            for (let i = 0; i < inputs; i++) {
+              const value = x[from + i];
+              sum += value * kernel[k + i];
+              sum1 += value * kernel[k1 + i];
+              sum2 += value * kernel[k2 + i];
+              sum3 += value * kernel[k3 + i];
+            }
+            y[to + filter] += sum;
+            y[to + filter + 1] += sum1;
+            y[to + filter + 2] += sum2;
+            y[to + filter + 3] += sum3;
+            k += 4 * inputs;
+          }
+          for (; filter < filters; filter++) {
             let sum = 0;
             for (let i = 0; i < inputs; i++) sum += x[from + i] * kernel[k++];
             y[to + filter] += sum;
@@ -331,7 +349,8 @@ function start(script, given) {
   new ResizeObserver(drawMap).observe(plane);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMap);
   const themes = new MutationObserver(drawMap);
+  const attributeFilter = ["class", "data-theme", "theme", "data-jp-theme-light"];
   for (const element of [document.documentElement, document.body]) {
-    themes.observe(element, { attributes: true });
+    themes.observe(element, { attributeFilter });
   }
 }

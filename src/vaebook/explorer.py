@@ -7,16 +7,16 @@ image (explorer.js), so it works in a notebook, in Colab, on a page and from a f
 
 import base64
 import html
-import io
 import json
 import re
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 import keras
 import numpy as np
-from matplotlib.image import imsave
 from numpy.typing import ArrayLike
 
 # Ten colours on a light and on a dark ground, each with a contrast of 4.5 : 1 or more there.
@@ -48,7 +48,7 @@ _SHAPES = (
     "M-1.5-5h3v10h-3z",  # upright bar
 )
 _MOST_CODES = 1000  # more are slow to draw and hide each other
-_TILES, _TILE = 8, 28  # the still picture: images along an edge, largest pixels of each
+_TILES, _TILE = 7, 28  # the still picture: images along an edge, largest pixels of each
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,13 @@ def explore(
         shown: the latent variables that run across and up at first.
         precision: "float16" or "float32", how the weights travel; 2 or 4 bytes each.
         alt: what the still picture shows; None for a sentence that always holds.
-        caption: what the figure is; None says how to use it.
+        caption: what the figure is; None for a sentence that always holds.
 
     Raises:
         TypeError: for a decoder that is no Keras model.
         ValueError: for a model that is no such decoder, a layer that is not supported, numbers
             that are not finite, one latent variable, codes, labels, names or a start of the
-            wrong shape, more classes than colours.
+            wrong shape, more classes than colours, an empty alt or caption.
 
     Source: chapter 0.
     """
@@ -131,9 +131,10 @@ def explore(
             f"variables z[{shown[0]}] and z[{shown[1]}]."
         )
     if caption is None:
-        caption = (
-            "Move the point in the latent plane: the image is what the decoder makes of it."
-        )
+        caption = "What the decoder makes of the points of its latent plane."
+    for name, text in (("alt", alt), ("caption", caption)):
+        if not text.strip():
+            raise ValueError(f"Expected {name} to say something. Received: {text!r}.")
     one_letter = all(len(name) == 1 for name in names)
     given = {
         "layers": layers,
@@ -247,13 +248,18 @@ def _classes(labels, names, codes):
 # ---- The layers -----------------------------------------------------------------------
 
 
+def _numbers(tensor):
+    """Return a tensor, a variable or an array as float32."""
+    return keras.ops.convert_to_numpy(tensor).astype("float32")
+
+
 def _pack(array, precision):
     """Return an array as explorer.js unpacks it.
 
     For a float16 the scale brings the largest number to 1, so that none is too large and few
     are too small.
     """
-    array = keras.ops.convert_to_numpy(array).astype("float32")
+    array = _numbers(array)
     scale = 1.0 if precision == "float32" else float(np.abs(array).max()) or 1.0
     little_endian = np.dtype(precision).newbyteorder("<")
     data = (array / scale).astype(little_endian).tobytes()
@@ -274,15 +280,25 @@ def _require(layer, **settings):
             _refuse(layer, f"{name}={wanted[0]!r}", f"{name}={getattr(layer, name)!r}")
 
 
+# By the function itself, since one of the reader's own may have the same name.
+_ACTIVATIONS = {
+    keras.activations.linear: None,
+    keras.activations.relu: {"name": "relu"},
+    keras.activations.leaky_relu: {"name": "leaky_relu", "slope": 0.2},
+    keras.activations.selu: {"name": "selu"},
+    keras.activations.sigmoid: {"name": "sigmoid"},
+}
+
+
 def _activation(layer):
     """Return the step of a layer's activation, none for "linear"."""
-    name = keras.activations.serialize(layer.activation)
-    if name == "linear":
-        return []
-    if name not in ("relu", "leaky_relu", "selu", "sigmoid"):
-        _refuse(layer, "activation linear, relu, leaky_relu, selu or sigmoid", f"{name!r}")
-    slope = {"slope": 0.2} if name == "leaky_relu" else {}
-    return [{"kind": "activation", "name": name, **slope}]
+    function = layer.activation
+    if function not in _ACTIVATIONS:
+        names = ", ".join(known.__name__ for known in _ACTIVATIONS)
+        received = getattr(function, "__name__", function)
+        _refuse(layer, f"one of the activations {names}", f"activation={received!r}")
+    step = _ACTIVATIONS[function]
+    return [{"kind": "activation", **step}] if step else []
 
 
 def _weights(layer, outputs, precision):
@@ -379,7 +395,7 @@ def _packed_layers(decoder, latent_dim, precision):
                 f"Received: {type(layer).__name__}, layer {layer.name!r}."
             )
         for weight in layer.weights:
-            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            if not np.isfinite(_numbers(weight)).all():
                 raise ValueError(
                     f"Expected finite weights. "
                     f"Received: NaN or infinity in {weight.name} of layer {layer.name!r}."
@@ -389,7 +405,7 @@ def _packed_layers(decoder, latent_dim, precision):
         steps += _STEPS[type(layer)](layer, shape, precision)
         x = layer(x, training=False)
         shape = tuple(x.shape[1:])
-    if not np.allclose(x, decoder(z, training=False), atol=1e-3):
+    if not np.allclose(_numbers(x), _numbers(decoder(z, training=False)), atol=1e-3):
         raise ValueError(
             "Expected a decoder whose layers follow one another in a chain. "
             "Received: a model whose output is not that of its layers in their order."
@@ -419,17 +435,30 @@ def _still(decoder, at, shown, spans):
     across, up = (np.linspace(*spans[variable], _TILES + 2)[1:-1] for variable in shown)
     z[:, shown[0]] = np.tile(across, _TILES)
     z[:, shown[1]] = np.repeat(up[::-1], _TILES)
-    images = keras.ops.convert_to_numpy(decoder(z, training=False)).astype("float32")
+    images = _numbers(decoder(z, training=False))
     step = -(-max(images.shape[1:3]) // _TILE)
     images = images[:, ::step, ::step]
     _, height, width, channels = images.shape
     grid = images.reshape(_TILES, _TILES, height, width, channels).transpose(0, 2, 1, 3, 4)
     grid = grid.reshape(_TILES * height, _TILES * width, channels)
     # 16 levels are enough for a small picture, and halve it.
-    pixels = (np.clip(grid, 0, 1) * 15).round().astype("uint8") * 17
-    file = io.BytesIO()
-    imsave(file, np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy(), format="png")
-    return base64.b64encode(file.getvalue()).decode()
+    return _png((np.clip(grid, 0, 1) * 15).round().astype("uint8") * 17)
+
+
+def _png(pixels):
+    """Return bytes of shape (height, width, 1 for grey or 3 for colour) as a PNG, base64."""
+    height, width, channels = pixels.shape
+
+    def chunk(kind, data):
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    colour_type = 0 if channels == 1 else 2
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # 0: each row as it is
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    file = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*it) for it in chunks)
+    return base64.b64encode(file).decode()
 
 
 def _source(name):
@@ -488,7 +517,9 @@ def _figure(given, latent_dim, names, one_letter, still, alt, caption):
         f'<style>{_source("explorer.css")}</style><figure class="vaebook">'
         f'<img class="vaebook-explorer-still" alt="{html.escape(alt)}" '
         f'src="data:image/png;base64,{still}"/>'
-        '<div class="vaebook-explorer-live" hidden><div class="vaebook-explorer-stage">'
+        '<div class="vaebook-explorer-live" hidden>'
+        "<p>Drag the point in the plane, or use the arrow keys or the sliders.</p>"
+        '<div class="vaebook-explorer-stage">'
         '<div class="vaebook-explorer-plane" role="application" tabindex="0" '
         'aria-label="Latent plane: the arrow keys move the point">'
         '<canvas class="vaebook-explorer-map"></canvas>'

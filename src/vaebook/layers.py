@@ -3,11 +3,12 @@
 import keras
 import tensorflow as tf
 from keras import ops
-from vaebook.losses import KLLoss
+from vaebook._checks import whole
+from vaebook.losses import KLLoss, weight_from_config, weight_to_config
 
 
 def _check_pair(input_shape):
-    """Refuse what is not mu and log_var: two tensors of one shape."""
+    """Raise ValueError unless the input is mu and log_var: two tensors of one shape."""
     one_tensor = not all(isinstance(shape, tuple | list) for shape in input_shape)
     shapes = [tuple(input_shape)] if one_tensor else [tuple(shape) for shape in input_shape]
     if len(shapes) != 2 or shapes[0] != shapes[1]:
@@ -22,27 +23,28 @@ class Sampling(keras.layers.Layer):
     """Draw z = mu + exp(½ log_var) · epsilon, with epsilon from N(0, 1).
 
     Called with `[mu, log_var]`, two tensors of one shape (batch, latent_dim). Returns z of
-    that shape. The gradient reaches mu and log_var because the noise is drawn apart from
-    both ("reparameterisation").
+    that shape. The noise does not depend on mu and log_var, so the gradient reaches both:
+    this is the reparameterization trick.
 
     The noise comes from the layer's own seed generator, whose state is saved with the
-    weights: a model that is loaded goes on where the saved one stopped. Noise is drawn in
-    float32 whatever the layer's precision, so one seed gives one stream, in graph and eager
-    mode alike; XLA draws another stream from it. Each replica of a `tf.distribute` strategy
+    weights, so a loaded model continues the saved one's stream. Noise is drawn in float32
+    whatever the layer's precision. One seed gives one stream in graph and eager mode; XLA
+    draws another stream from the same seed. Each replica of a `tf.distribute` strategy
     draws its own.
 
     Args:
-        seed: an integer for a fixed stream of noise, or None for a random one.
+        seed: an integer ≥ 0 for a fixed stream of noise, or None for one that follows
+            `keras.utils.set_random_seed`.
 
     Raises:
-        ValueError: where the input is not two tensors of one shape.
+        ValueError: if the input is not two tensors of one shape.
 
     Source: Kingma and Welling (2014), section 2.4. Chapter 4 builds it step by step.
     """
 
     def __init__(self, seed=None, **kwargs):
         super().__init__(**kwargs)
-        self.seed = seed
+        self.seed = seed = None if seed is None else whole("seed", seed, smallest=0)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
@@ -76,22 +78,53 @@ class Sampling(keras.layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
+class _MeanWithoutPredict(keras.metrics.Metric):
+    """The mean of what a layer computes in training steps, or else in evaluation steps.
+
+    A layer cannot tell `evaluate` from `predict`: both call it with training=False. But
+    `fit` and `evaluate` reset metrics when they begin. So after a training step whatever
+    comes with training=False, until the next reset, is a `predict` in a callback, and does
+    not count.
+    """
+
+    def __init__(self, name):
+        super().__init__(name=name)
+        self.sums, self.counts = (
+            [
+                self.add_variable((), "zeros", name=f"{what}_{when}")
+                for when in ("evaluation", "training")
+            ]
+            for what in ("sum", "count")
+        )
+
+    def update_state(self, values, training=False):
+        self.sums[training].assign_add(ops.sum(values))
+        self.counts[training].assign_add(ops.cast(ops.size(values), self.dtype))
+
+    def result(self):
+        evaluation, training = (
+            ops.divide_no_nan(total, count)
+            for total, count in zip(self.sums, self.counts, strict=True)
+        )
+        return ops.where(self.counts[True] > 0, training, evaluation)
+
+
 @keras.saving.register_keras_serializable("vaebook")
 class KLDivergence(keras.layers.Layer):
-    """Hand mu and log_var on unchanged, and add their KL term to the model's loss.
+    """Return mu and log_var unchanged, and add their KL term to the model's loss.
 
     Called with `[mu, log_var]`, two tensors of one shape (batch, latent_dim). Returns the
-    same two. Both have to lead to an output of the model: Keras leaves a layer out that
-    leads nowhere, and its loss with it.
+    same two. At least one of them has to lead to an output of the model: Keras drops a layer
+    that leads nowhere, and its loss with it.
 
     What is added is weight · mean of k over latent variables and images, in float32 whatever
     the layer's precision. Keras divides it by the number of replicas, as it does with the
     losses of `compile`. It does not multiply it by sample weights, which no layer sees. The
-    layer's metric `kl_loss` shows the term in the logs as the mean over all images.
+    layer's metric `kl_loss` shows the term in the logs as the mean over all images; a
+    `predict` in a callback leaves it alone.
 
     Args:
-        weight: a number ≥ 0, or a `keras.Variable` that holds one and may change during
-            training. A saved model keeps the value, not the variable.
+        weight: as for `vaebook.losses.KLLoss`.
 
     Raises:
         ValueError: for a negative or non-finite weight, or an input that is not two tensors
@@ -102,24 +135,28 @@ class KLDivergence(keras.layers.Layer):
 
     def __init__(self, weight=1.0, **kwargs):
         super().__init__(**kwargs)
-        # Within a loss, a variable is out of the layer's sight. As an attribute of the layer
-        # it would be one of its weights, and the optimizer would train it towards 0.
+        # Inside a loss, Keras does not see a variable. As an attribute of the layer it would
+        # be one of the layer's weights, and the optimizer would train it below 0.
         self.divergence = KLLoss(weight, reduction=None)
-        self.tracker = keras.metrics.Mean(name="kl_loss")
+        self.tracker = _MeanWithoutPredict(name="kl_loss")
 
     def build(self, input_shape):
         _check_pair(input_shape)
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         stacked = ops.stack(inputs, axis=1)  # (batch, 2, latent_dim)
         kl = self.divergence(0.0, stacked)  # (batch,), and cast to float32 by the loss
         self.add_loss(ops.mean(kl))
-        self.tracker.update_state(kl)
+        self.tracker.update_state(kl, training=bool(training))
         return list(inputs)
 
     def compute_output_shape(self, input_shape):
         return [tuple(shape) for shape in input_shape]
 
     def get_config(self):
-        return {**super().get_config(), "weight": float(self.divergence.weight)}
+        return {**super().get_config(), "weight": weight_to_config(self.divergence.weight)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "weight": weight_from_config(config["weight"])})

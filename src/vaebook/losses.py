@@ -1,8 +1,9 @@
 """The loss of a variational autoencoder, one value for each image.
 
 Every class here returns a tensor of shape (batch,). Keras then takes the mean over the
-batch, applies sample weights, and divides by the number of replicas. A loss that returns
-a scalar has done the first itself and gets neither of the other two (chapter 6).
+batch, applies sample weights, and divides by the number of replicas. A loss that returns a
+scalar has taken the mean itself, and Keras applies neither of the other two to it correctly
+(chapter 6).
 
 Write k = mu² + exp(log_var) − 1 − log_var for one latent variable. The divergence of one
 image from the prior is ½ Σ k in nats. Part VI of the article that this book goes back to
@@ -15,10 +16,12 @@ its weight is 0.
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 from keras import ops
-from vaebook._checks import finite
+from vaebook._checks import finite, number, whole
 
 
 def _check_rank(name, tensor, rank, expected):
@@ -28,11 +31,70 @@ def _check_rank(name, tensor, rank, expected):
         )
 
 
+def _may_be_equal(one, other):
+    """Tell whether two shapes agree in all that is known of both, but for the batch size."""
+    return len(one) == len(other) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(one[1:], other[1:], strict=True)
+    )
+
+
 def _check_weight(weight):
-    """Return a weight that is a number ≥ 0 or a variable holding one."""
-    value = float(weight)
-    finite("weight", value, zero=True)
-    return weight if isinstance(weight, keras.Variable) else value
+    """Return a weight as a float, or the variable that holds it."""
+    if isinstance(weight, keras.Variable):
+        finite("weight", float(weight), zero=True)
+        return weight
+    if isinstance(weight, tf.Variable):
+        raise TypeError(
+            "Expected weight to be a number or a keras.Variable. Received: a tf.Variable, "
+            "which a Keras loss would read once and then treat as a constant."
+        )
+    return number("weight", weight, zero=True)
+
+
+@keras.saving.register_keras_serializable("vaebook")
+class LossWeight:
+    """What a saved model keeps of a weight that may change: its value, and who shares it.
+
+    Keras saves an object that occurs twice in a model once. There is one `LossWeight` for
+    each variable, so two losses that read one variable read one variable after loading, too.
+
+    Args:
+        value: the weight when the model was saved.
+    """
+
+    def __init__(self, value=1.0):
+        self.variable = keras.Variable(value, dtype="float32", name="weight", trainable=False)
+
+    @classmethod
+    def of(cls, variable):
+        """Return the one `LossWeight` of a variable."""
+        if not hasattr(variable, "vaebook_loss_weight"):
+            shared = cls.__new__(cls)
+            shared.variable = variable
+            variable.vaebook_loss_weight = shared
+        return variable.vaebook_loss_weight
+
+    def get_config(self):
+        return {"value": float(self.variable)}
+
+    @classmethod
+    def from_config(cls, config):
+        loaded = cls(**config)
+        loaded.variable.vaebook_loss_weight = loaded
+        return loaded
+
+
+def weight_to_config(weight: float | keras.Variable) -> float | LossWeight:
+    """Return what a config holds of a weight: a number, or a variable that may be shared."""
+    # Not yet serialised: Keras notices a shared object only if it serialises it itself.
+    return LossWeight.of(weight) if isinstance(weight, keras.Variable) else weight
+
+
+def weight_from_config(saved: float | LossWeight | dict) -> float | keras.Variable:
+    """Return the weight that `weight_to_config` put into a config."""
+    if isinstance(saved, dict):
+        saved = keras.saving.deserialize_keras_object(saved)
+    return saved.variable if isinstance(saved, LossWeight) else saved
 
 
 @keras.saving.register_keras_serializable("vaebook")
@@ -41,11 +103,11 @@ class ImageCrossentropy(keras.losses.Loss):
 
     Called with images in [0, 1] of shape (batch, height, width, channels), first the true
     ones, then the reconstructed ones. Returns nats per pixel, shape (batch,). Grey pixels
-    keep this loss above 0 even where the reconstruction is perfect: it then is the pixels'
-    own entropy.
+    keep this loss above 0 even if the reconstruction is perfect: what remains is the entropy
+    of the pixels.
 
     Raises:
-        ValueError: where the two shapes differ or are not of rank 4.
+        ValueError: if the two shapes differ or are not of rank 4.
 
     Source: part VI, where it is `"binary_crossentropy"` on `vae_out_main`.
     """
@@ -55,17 +117,18 @@ class ImageCrossentropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         _check_rank("reconstructions", y_pred, 4, "(batch, height, width, channels)")
-        if tuple(y_true.shape[1:]) != tuple(y_pred.shape[1:]):
+        if not _may_be_equal(y_true.shape, y_pred.shape):
             raise ValueError(
                 f"Expected true images of the reconstruction's shape {tuple(y_pred.shape)}. "
-                f"Received: shape {tuple(y_true.shape)}."
+                f"Received: shape {tuple(y_true.shape)}. A dataset of (image, label) has to "
+                "be mapped to (image, image) first."
             )
         per_pixel = ops.binary_crossentropy(y_true, y_pred)  # (batch, height, width, channels)
         return ops.mean(per_pixel, axis=(1, 2, 3))
 
 
 class _LatentLoss(keras.losses.Loss):
-    """What the two parts of the KL term share: a weight, and a target that nobody reads."""
+    """What the parts of the KL term share: a weight, and a target that they do not read."""
 
     def __init__(self, weight=1.0, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -76,7 +139,11 @@ class _LatentLoss(keras.losses.Loss):
         return self.weight * ops.mean(self.part(y_pred), axis=-1)
 
     def get_config(self):
-        return {**super().get_config(), "weight": float(self.weight)}
+        return {**super().get_config(), "weight": weight_to_config(self.weight)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "weight": weight_from_config(config["weight"])})
 
 
 @keras.saving.register_keras_serializable("vaebook")
@@ -89,7 +156,8 @@ class MuLoss(_LatentLoss):
 
     Args:
         weight: a number ≥ 0, or a `keras.Variable` that holds one and may change during
-            training. A saved model keeps the value, not the variable.
+            training. A loaded model has a variable of its own, with the value that the
+            saved one had: `vaebook.training.weight_variable` finds it.
 
     Raises:
         ValueError: for a negative or non-finite weight, or a `mu` that is not of rank 2.
@@ -153,9 +221,7 @@ class KLLoss(_LatentLoss):
         super().__init__(weight=weight, name=name, **kwargs)
 
     def call(self, y_true, y_pred):
-        mu, log_var = _unstack(y_pred)
-        k = MuLoss.part(mu) + LogVarLoss.part(log_var)
-        return self.weight * ops.mean(k, axis=-1)
+        return self.weight * ops.mean(k_of(*_unstack(y_pred)), axis=-1)
 
 
 @keras.saving.register_keras_serializable("vaebook")
@@ -165,10 +231,10 @@ class GaussianKL(keras.losses.Loss):
     Called with `(y_true, y_pred)`, where `y_pred` is mu and log_var stacked to shape
     (batch, 2, latent_dim) and `y_true` is not read. Returns shape (batch,).
 
-    `keras.losses.KLDivergence` is another thing: it compares discrete distributions.
+    `keras.losses.KLDivergence` is a different loss: it compares discrete distributions.
 
     Raises:
-        ValueError: where `y_pred` is not of shape (batch, 2, latent_dim).
+        ValueError: if `y_pred` is not of shape (batch, 2, latent_dim).
 
     Source: Kingma and Welling (2014), appendix B.
     """
@@ -177,8 +243,12 @@ class GaussianKL(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
-        mu, log_var = _unstack(y_pred)
-        return 0.5 * ops.sum(MuLoss.part(mu) + LogVarLoss.part(log_var), axis=-1)
+        return 0.5 * ops.sum(k_of(*_unstack(y_pred)), axis=-1)
+
+
+def k_of(mu, log_var):
+    """Return k = mu² + exp(log_var) − 1 − log_var, of the shape of mu and log_var."""
+    return MuLoss.part(mu) + LogVarLoss.part(log_var)
 
 
 def _unstack(y_pred):
@@ -194,23 +264,20 @@ def _unstack(y_pred):
 
 
 def _kl_weights_in_objective(image_shape, latent_dim):
-    """How many units of beta one unit of part VI's weight is, for this size of image."""
-    pixels = math.prod(image_shape)
-    if len(image_shape) != 3 or pixels < 1:
+    """Return how many units of beta one unit of part VI's weight is, for this image size."""
+    if len(image_shape) != 3 or math.prod(image_shape) < 1:
         raise ValueError(
             "Expected image_shape (height, width, channels), each ≥ 1. "
             f"Received: image_shape={tuple(image_shape)}."
         )
-    if latent_dim < 1:
-        raise ValueError(f"Expected latent_dim ≥ 1. Received: latent_dim={latent_dim}.")
-    return 2 * pixels / latent_dim
+    return 2 * math.prod(image_shape) / whole("latent_dim", latent_dim)
 
 
-def weight_from_beta(beta, image_shape, latent_dim):
-    """Return the weight with which part VI's loss is the beta-VAE's, divided by the pixels.
+def weight_from_beta(beta: float, image_shape: Sequence[int], latent_dim: int) -> float:
+    """Return the weight that makes part VI's loss the beta-VAE's, divided by the pixels.
 
     Mean over pixels of BCE + weight · mean of k, times the number of pixels P, is
-    Σ BCE + beta · KL for weight = beta · latent_dim / (2 P).
+    Σ BCE + beta · KL if weight = beta · latent_dim / (2 P).
 
     Args:
         beta: the factor of the KL term in nats per image, ≥ 0; 1 is the plain VAE.
@@ -218,19 +285,30 @@ def weight_from_beta(beta, image_shape, latent_dim):
         latent_dim: the number of latent variables.
 
     Raises:
-        ValueError: for a negative beta, a wrong shape, or latent_dim < 1.
+        TypeError: if beta is not a number or latent_dim not an integer.
+        ValueError: if beta is negative or not finite, the shape is wrong, or latent_dim < 1.
 
     Source: Higgins et al. (2017) for beta; part VI calls the weight `fact`.
     """
-    return float(_check_weight(beta)) / _kl_weights_in_objective(image_shape, latent_dim)
+    return number("beta", beta, zero=True) / _kl_weights_in_objective(image_shape, latent_dim)
 
 
-def beta_from_weight(weight, image_shape, latent_dim):
+def beta_from_weight(weight: float, image_shape: Sequence[int], latent_dim: int) -> float:
     """Return the beta that a weight in part VI's loss amounts to: 2 P · weight / latent_dim.
 
-    The inverse of `weight_from_beta`; arguments, errors and source as there.
+    The inverse of `weight_from_beta`.
+
+    Args:
+        weight: the weight of the mean of k, ≥ 0.
+        image_shape, latent_dim: as for `weight_from_beta`.
+
+    Raises:
+        TypeError, ValueError: as for `weight_from_beta`, with weight in place of beta.
+
+    Source: as for `weight_from_beta`.
     """
-    return float(_check_weight(weight)) * _kl_weights_in_objective(image_shape, latent_dim)
+    weight = number("weight", weight, zero=True)
+    return weight * _kl_weights_in_objective(image_shape, latent_dim)
 
 
 def beta_of_reductions(
@@ -248,18 +326,19 @@ def beta_of_reductions(
 
     The loss is reconstruction_factor · (sum or mean over pixels of the error) + kl_factor ·
     (sum or mean over latent variables of k). Both terms treat the batch alike. In nats per
-    image such a loss is, up to one factor in front of all, reconstruction + beta · KL.
+    image such a loss is, up to a common factor, reconstruction + beta · KL.
 
     Args:
         image_shape: (height, width, channels).
         latent_dim: the number of latent variables.
         pixels, latents: "sum" or "mean", over the values of an image and over k.
-        reconstruction_factor: what the reconstruction is multiplied with, > 0.
-        kl_factor: what k's sum or mean is multiplied with, ≥ 0; the KL itself has ½.
+        reconstruction_factor: the factor of the reconstruction term, > 0.
+        kl_factor: the factor of the sum or mean of k, ≥ 0; the KL itself has ½.
         error: "crossentropy", in nats, or "squared", the squared error without a ½. A
-            squared error is 2 · pixel_variance · nats for normal pixels, but for a constant.
-        pixel_variance: that of the normal pixels, > 0; read for squared errors only. Who
-            writes no variance down has chosen one all the same.
+            squared error is 2 · pixel_variance times the nats of normal pixels, up to a
+            constant.
+        pixel_variance: that of the normal pixels, > 0; used for squared errors only. Leaving
+            the variance out still chooses one.
 
     Raises:
         ValueError: for an unknown reduction or error, sizes < 1, or factors out of range.

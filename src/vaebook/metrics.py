@@ -17,7 +17,9 @@ class MeanLoss(keras.metrics.Mean):
         name: the name in the logs.
 
     Raises:
-        TypeError: where the loss is not a `keras.losses.Loss`.
+        TypeError: if the loss is not a `keras.losses.Loss`.
+
+    Source: chapter 9.
     """
 
     def __init__(self, loss, name="mean_loss", **kwargs):
@@ -26,8 +28,10 @@ class MeanLoss(keras.metrics.Mean):
             loss = keras.losses.deserialize(loss)
         if not isinstance(loss, keras.losses.Loss):
             raise TypeError(f"Expected a keras.losses.Loss. Received: loss={loss!r}.")
-        # The same loss without the mean over the batch, which is this metric's work.
-        self.loss = type(loss).from_config({**loss.get_config(), "reduction": None})
+        # The same loss, and the same weight if that is a variable, but without the mean over
+        # the batch: that is this metric's work. copy.copy would save and load the loss.
+        self.loss = object.__new__(type(loss))
+        vars(self.loss).update({**vars(loss), "reduction": None})
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         return super().update_state(self.loss(y_true, y_pred, sample_weight))

@@ -44,7 +44,7 @@ class NetworkSpec:
     Raises:
         TypeError: for sizes that are not integers.
         ValueError: for sizes < 1, lists of different lengths, strides that do not divide the
-            image or do not undo each other, an unknown activation, a rate outside [0, 1).
+            image or do not undo each other, an unknown activation, or a rate outside [0, 1).
 
     Source: part VI, class `MyVariationalAutoencoder`.
     """
@@ -129,7 +129,10 @@ class _Seeds:
     """
 
     def __init__(self, part, seed):
-        self.source = random if seed is None else random.Random(f"{part} {seed}")
+        if seed is None:
+            self.source = random
+        else:
+            self.source = random.Random(f"{part} {whole('seed', seed, smallest=0)}")
 
     def next(self):
         return self.source.randrange(1, 2**31)
@@ -154,8 +157,11 @@ def build_encoder(spec: NetworkSpec, seed: int | None = None) -> keras.Model:
 
     Args:
         spec: the sizes.
-        seed: fixes the initial weights and the noise of `Sampling`; None leaves the weights
-            to `keras.utils.set_random_seed` and the noise to chance.
+        seed: an integer ≥ 0 fixes the initial weights and the noise of `Sampling`; None
+            leaves both to `keras.utils.set_random_seed`.
+
+    Raises:
+        TypeError, ValueError: for a seed that is not an integer ≥ 0.
 
     Source: part VI, `_build_enc`; chapter 4.
     """
@@ -168,11 +174,12 @@ def build_encoder(spec: NetworkSpec, seed: int | None = None) -> keras.Model:
             kernel,
             strides=stride,
             padding="same",
+            data_format="channels_last",  # whatever Keras's configuration says
             kernel_initializer=seeds.initializer(),
             name=f"encoder_conv_{number}",
         )(x)
         x = _activate(spec, x, seeds)
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Flatten(data_format="channels_last")(x)
     mu, log_var = (
         keras.layers.Dense(spec.latent_dim, kernel_initializer=seeds.initializer(), name=name)(
             x
@@ -199,12 +206,16 @@ def _decode(spec, seed):
             kernel,
             strides=stride,
             padding="same",
+            data_format="channels_last",  # whatever Keras's configuration says
             kernel_initializer=seeds.initializer(),
             name=f"decoder_conv_t_{number}",
         )(x)
         if number < last:
             x = _activate(spec, x, seeds)
-    return z, keras.layers.Activation("sigmoid", name="reconstruction")(x)
+    # In bfloat16 the largest probability below 1 is 0.996, too coarse for a cross-entropy.
+    short = "16" in keras.config.dtype_policy().compute_dtype
+    dtype = "float32" if short else None
+    return z, keras.layers.Activation("sigmoid", dtype=dtype, name="reconstruction")(x)
 
 
 def build_decoder(spec: NetworkSpec, seed: int | None = None) -> keras.Model:

@@ -10,6 +10,7 @@ from typing import Any
 from IPython.display import display
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 
 def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = False) -> None:
@@ -19,7 +20,7 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
         figure: a matplotlib figure.
         alt: what is to be seen, for a reader who cannot see it.
         caption: what the figure is, for every reader; every figure of the book has one.
-        vector: whether to embed it as SVG (drawings) or as PNG (pictures of data).
+        vector: whether to embed it as SVG (drawings) or as WebP (pictures of data).
 
     Raises:
         ValueError: for an empty alt text or caption.
@@ -28,14 +29,9 @@ def show(figure: Figure, alt: str, caption: str | None = None, vector: bool = Fa
     for name, text in given.items():
         if not (text and text.strip()):
             raise ValueError(f"Expected {name} to say something. Received: {text!r}.")
-    kind, mime = ("svg", "image/svg+xml") if vector else ("png", "image/png")
-    file = io.BytesIO()
-    metadata = {"Date": None} if vector else {}
-    # Without a date, and with names that are not drawn by lot, one figure is one file.
-    with rc_context({"svg.hashsalt": "vaebook"}):
-        figure.savefig(file, format=kind, dpi=110, bbox_inches="tight", metadata=metadata)
-    data = base64.b64encode(file.getvalue()).decode()
-    image = f'<img alt="{html.escape(alt)}" src="data:{mime};base64,{data}"/>'
+    mime, picture, size = _as_drawing(figure) if vector else _as_pixels(figure)
+    data = base64.b64encode(picture).decode()
+    image = f'<img alt="{html.escape(alt)}" src="data:{mime};base64,{data}"{size}/>'
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     element = f'<figure class="vaebook">{image}{words}</figure>'
     display({"text/html": element, "text/plain": alt}, raw=True)
@@ -112,3 +108,24 @@ def glue(name: str, value: Any) -> None:
         metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
     )
     print(f"{name}: {value}")
+
+
+def _saved(figure, kind, **settings):
+    file = io.BytesIO()
+    # Text stays text. Without a date and with fixed names of parts, one figure is one file.
+    with rc_context({"svg.hashsalt": "vaebook", "svg.fonttype": "none"}):
+        figure.savefig(file, format=kind, bbox_inches="tight", **settings)
+    return file.getvalue()
+
+
+def _as_drawing(figure):
+    return "image/svg+xml", _saved(figure, "svg", dpi=110, metadata={"Date": None}), ""
+
+
+def _as_pixels(figure):
+    """Save at twice the resolution of a screen, as whichever kind of WebP is smaller."""
+    kinds = {"lossless": True}, {"quality": 85, "method": 6}
+    saved = [_saved(figure, "webp", dpi=220, pil_kwargs=kind) for kind in kinds]
+    picture = min(saved, key=len)
+    height, width = imread(io.BytesIO(picture), format="webp").shape[:2]
+    return "image/webp", picture, f' width="{width // 2}" height="{height // 2}"'

@@ -1,40 +1,31 @@
-"""What `fit` is given as y: the images, and targets that nobody reads."""
+"""What `fit` gets as y: the images, and targets that no loss reads."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
+from vaebook._checks import pixels
 
 
-def check_images(images):
-    """Refuse what is not a set of images with pixels in [0, 1], before any training starts.
+def check_images(images: np.ndarray) -> None:
+    """Check before any training starts that images have pixels in [0, 1].
 
     Args:
         images: an array of shape (n, height, width, channels).
 
     Raises:
         ValueError: for another rank, or pixels that are not finite or outside [0, 1].
+
+    Source: chapter 6.
     """
-    shape = np.shape(images)
-    if len(shape) != 4:
-        raise ValueError(
-            f"Expected images of shape (n, height, width, channels). Received: shape {shape}."
-        )
-    low, high = (
-        np.min(images, initial=0),
-        np.max(images, initial=0),
-    )  # NaN spreads to both
-    if not (np.isfinite([low, high]).all() and low >= 0 and high <= 1):
-        raise ValueError(
-            f"Expected finite pixels in [0, 1]. Received: pixels from {low} to {high}."
-        )
+    pixels("images", images)
 
 
 def prior_targets(n: int) -> dict[str, np.ndarray]:
     """Return targets for the outputs `mu` and `log_var`: n rows of no bytes, shape (n, 0).
 
-    Keras asks for a target of every output and checks its length. The two losses never read
-    it, so it needs no columns.
+    Keras asks for a target of every output that has a loss, and checks its length. The two
+    losses never read it, so it needs no columns.
 
     Args:
         n: the number of images.
@@ -59,16 +50,23 @@ def add_prior_targets(images: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor
         images: one batch, shape (batch, height, width, channels).
 
     Raises:
-        ValueError: where the batch is not of rank 4, for example because `map` came before
+        ValueError: if the batch is not of rank 4, for example because `map` came before
             `batch`.
+
+    Source: chapter 7.
     """
     if images.shape.rank != 4:
         raise ValueError(
             "Expected a batch of images, shape (batch, height, width, channels): call batch() "
             f"before map(). Received: shape {images.shape}."
         )
+    return images, prior_targets_like(images)
+
+
+def prior_targets_like(images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return the targets of the three outputs for one batch of images."""
     empty = tf.zeros((tf.shape(images)[0], 0))
-    return images, {"reconstruction": images, "mu": empty, "log_var": empty}
+    return {"reconstruction": images, "mu": empty, "log_var": empty}
 
 
 def check_keys(
@@ -77,7 +75,9 @@ def check_keys(
     targets: Mapping | None = None,
     loss_weights: Mapping | None = None,
 ) -> None:
-    """Say what Keras does not: which name in a loss, a target or a weight fits no output.
+    """Check that each name in the losses, targets and weights is one of the outputs.
+
+    Keras accepts most of the mistakes that this function reports.
 
     Args:
         model_outputs: the model's outputs by name, such as `model.output`, or the names.
@@ -86,10 +86,10 @@ def check_keys(
         loss_weights: what `compile(loss_weights=…)` gets, if it is to be checked.
 
     Raises:
-        TypeError: where one of them is not keyed by name: lists are matched by position, in
+        TypeError: if one of them is not keyed by name: Keras matches lists by position, in
             silence.
         ValueError: for a key that names no output, an output without a loss or a target, a
-            None where a value is needed, weights for some losses only, or targets of
+            None instead of a value, weights for some losses only, or targets of
             different lengths.
 
     Source: chapter 6, which shows what Keras answers to each, mostly nothing.

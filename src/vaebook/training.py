@@ -1,12 +1,17 @@
-"""What `fit` is given beside the data: an order, a line for each epoch, a scheduled weight."""
+"""What `fit` gets beside the data: an order, a line for each epoch, a scheduled weight."""
 
-from collections.abc import Callable
+import contextlib
+import functools
+import sys
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from vaebook._checks import whole
+from vaebook._checks import number, whole
+from vaebook.losses import KLLoss, LogVarLoss, MuLoss
 
 
 class EpochLine(keras.callbacks.Callback):
@@ -64,12 +69,16 @@ class WeightScheduler(keras.callbacks.Callback):
     where no callback reaches it.
 
     Args:
-        weight: the `keras.Variable` that was given to `MuLoss`, `LogVarLoss` or a route.
+        weight: the `keras.Variable` that was given to `MuLoss`, `LogVarLoss` or a route; for
+            a loaded model `weight_variable(model)`.
         schedule: a function from the epoch's number, counted from 0, to a weight ≥ 0.
 
     Raises:
-        TypeError: where the weight is not a `keras.Variable`.
-        ValueError: where the schedule returns a negative weight.
+        TypeError: if the weight is not a `keras.Variable`.
+        ValueError: when `fit` begins, if no loss of the model reads the variable; when an
+            epoch begins, if the schedule returns a negative or non-finite weight.
+
+    Source: chapter 8.
     """
 
     def __init__(self, weight: keras.Variable, schedule: Callable[[int], float]):
@@ -82,15 +91,129 @@ class WeightScheduler(keras.callbacks.Callback):
         self.weight = weight
         self.schedule = schedule
 
+    def on_train_begin(self, logs=None):
+        if not any(variable is self.weight for variable in _variables_read_by(self.model)):
+            raise ValueError(
+                "Expected a weight that a loss of this model reads. Received: "
+                f"weight={self.weight!r}, which none of them reads. A loaded model has a "
+                "variable of its own: weight_variable(model)."
+            )
+
     def on_epoch_begin(self, epoch, logs=None):
-        value = float(self.schedule(epoch))
-        if not value >= 0:
-            raise ValueError(f"Expected a weight ≥ 0 for epoch {epoch}. Received: {value}.")
-        self.weight.assign(value)
+        name = f"schedule({epoch})"
+        self.weight.assign(number(name, self.schedule(epoch), zero=True))
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
             logs["weight"] = float(self.weight)
+
+
+def weight_variable(model: keras.Model) -> keras.Variable:
+    """Return the variable that a model's KL term takes its weight from.
+
+    For a loaded model: the variable that the saved model was built with is another one, and
+    moves nothing in this model.
+
+    Args:
+        model: a model of one of the routes, or with the losses or layers of this package,
+            built with a `keras.Variable` as weight, saved and loaded or not.
+
+    Raises:
+        ValueError: if its weight is a number, or if its losses read several variables.
+
+    Source: chapter 17.
+    """
+    found = [
+        each.weight
+        for each in _objects_of(model)
+        if isinstance(each, MuLoss | LogVarLoss | KLLoss)
+    ]
+    variables = {id(weight): weight for weight in found if isinstance(weight, keras.Variable)}
+    if len(variables) != 1:
+        raise ValueError(
+            "Expected a model whose KL term takes its weight from one keras.Variable. "
+            f"Received: a model whose KL losses have the weights {found}."
+        )
+    return next(iter(variables.values()))
+
+
+def _variables_read_by(model):
+    """Yield the variables that the model's code can reach."""
+    yield from model.variables
+    for each in _objects_of(model):
+        if isinstance(each, keras.Variable):
+            yield each
+
+
+def _objects_of(model):
+    """Yield what a model's attributes lead to: losses, layers, metrics, functions, values.
+
+    A function leads to what it closes over and to the globals that it names, so losses that
+    are written as functions count, too.
+    """
+    waiting, seen = [model], {}
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen[id(each)] = each
+        yield each
+        if isinstance(each, Mapping):
+            waiting += each.values()
+        elif isinstance(each, list | tuple | set):
+            waiting += each
+        elif isinstance(each, functools.partial):
+            waiting += [each.func, each.args, each.keywords]
+        elif isinstance(each, types.MethodType):
+            waiting += [each.__func__, each.__self__]
+        elif isinstance(each, types.FunctionType):
+            if _is_the_user_s(each):
+                waiting += _read_by_function(each)
+        elif isinstance(each, _LOOKED_INTO) or _is_the_user_s(type(each)):
+            waiting += getattr(each, "__dict__", {}).values()
+            for kind in filter(_is_the_user_s, type(each).__mro__):
+                waiting += _functions_of(kind)
+
+
+_LOOKED_INTO = (
+    keras.Layer,
+    keras.losses.Loss,
+    keras.metrics.Metric,
+    keras.regularizers.Regularizer,
+)
+
+
+def _is_the_user_s(kind):
+    """Tell whether a class or function is neither Keras's nor of what Keras stands on."""
+    library = str(kind.__module__).partition(".")[0]
+    beneath = ("keras", "tensorflow", "numpy", "wrapt", "absl", "google", "h5py")
+    return library not in beneath and library not in sys.stdlib_module_names - {"__main__"}
+
+
+def _functions_of(kind):
+    """Return the functions of a class, those of its properties and static methods, too."""
+    for member in vars(kind).values():
+        if isinstance(member, staticmethod | classmethod):
+            yield member.__func__
+        elif isinstance(member, property):
+            yield member.fget
+        elif isinstance(member, types.FunctionType):
+            yield member
+
+
+def _read_by_function(function):
+    """Return what a function closes over, its defaults, and the globals that it names."""
+    read = list(function.__defaults__ or ())
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # the cell is still empty
+            read.append(cell.cell_contents)
+    names = function.__code__.co_names
+    for value in [function.__globals__[name] for name in names if name in function.__globals__]:
+        if isinstance(value, types.ModuleType):
+            read += [vars(value)[name] for name in names if name in vars(value)]
+        else:
+            read.append(value)
+    return read
 
 
 def shuffled_batches(

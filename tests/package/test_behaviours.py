@@ -6,12 +6,18 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from vaebook import behaviours
-from vaebook.behaviours import CHECKS, REPLICA_CHECKS, SPEC, TRAP_REPLICA_CHECKS, TRAPS
+from vaebook.behaviours import CHECKS, SPEC
 from vaebook.layers import KLDivergence
 from vaebook.losses import KLLoss
 from vaebook.networks import build_decoder, build_encoder
 from vaebook.records import load_record
+from vaebook.replicas import (
+    REPLICA_CHECKS,
+    TRAP_REPLICA_CHECKS,
+    check_on_replicas,
+)
 from vaebook.routes import ROUTES
+from vaebook.traps import TRAPS
 
 RECORD = load_record("behaviours")
 CELLS = {**RECORD["routes"], **RECORD["traps"]}
@@ -35,7 +41,7 @@ if tuple(map(int, keras.__version__.split(".")[:2])) > (3, 13):
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet():
-    """TensorFlow warns of many models, which are meant."""
+    """TensorFlow warns of many models; here they are intended."""
     level = tf.get_logger().level
     tf.get_logger().setLevel("ERROR")
     yield
@@ -44,7 +50,7 @@ def quiet():
 
 @pytest.fixture(scope="module")
 def on_replicas():
-    return behaviours.check_on_replicas()
+    return check_on_replicas()
 
 
 def compare(name, behaviour, cell):
@@ -52,8 +58,9 @@ def compare(name, behaviour, cell):
     now, then = ({key: each[key] for key in ("holds", "shows")} for each in (cell, recorded))
     if (name, behaviour) in NO_TRAP_YET:
         then = {"holds": True, "shows": NO_TRAP_YET[name, behaviour]}
-    where = f"{behaviour} of {name}"
-    assert now == then, f"{where} is no longer as recorded; now {cell}, recorded {recorded}"
+    assert now == then, (
+        f"{behaviour} of {name} is no longer as recorded; now {cell}, recorded {recorded}"
+    )
 
 
 @pytest.mark.parametrize(("name", "behaviour"), CHECKED)
@@ -78,7 +85,7 @@ def test_every_route_is_right_but_where_keras_makes_it_impossible():
     }
     of_the_log = {
         (name, "parts_of_last_batch")
-        for name in ("pass_through", "direct_outputs", "stacked_output")
+        for name in ("pass_through", "direct_outputs", "stacked_output")  # several losses
     }
     no_target = {
         (name, "without_target")
@@ -90,7 +97,8 @@ def test_every_route_is_right_but_where_keras_makes_it_impossible():
         for name in ROUTES
         for behaviour in ("uneven_on_replicas", "xla_on_replicas")
     }
-    assert found == {("kl_layer", "sample_weight")} | of_the_log | no_target | on_replicas
+    weights = {(name, "sample_weight") for name in ("kl_layer", "kl_layer_with_code")}
+    assert found == weights | of_the_log | no_target | on_replicas
 
 
 def test_the_table_has_every_cell():
@@ -126,9 +134,9 @@ def test_model_add_loss_of_a_symbolic_tensor_raises_an_error_without_a_message()
 def test_a_loss_that_closes_over_the_encoder_s_tensors_fails_at_fit(images):
     image, reconstruction, mu, log_var = functional_parts()
 
-    def closure(target, guess):
+    def closure(target, reconstructed):
         kl = ops.mean(ops.square(mu) + ops.exp(log_var) - 1 - log_var)
-        return ops.mean(ops.binary_crossentropy(target, guess)) + kl
+        return ops.mean(ops.binary_crossentropy(target, reconstructed)) + kl
 
     model = keras.Model(image, reconstruction)
     model.compile(loss=closure)

@@ -191,7 +191,7 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path, monkeypatch):
 
 def test_without_network_auto_warns_and_takes_the_digits(empty_cache, monkeypatch):
     unreachable(monkeypatch)
-    with pytest.warns(UserWarning, match="MNIST is not at .* Taking scikit-learn's digits"):
+    with pytest.warns(UserWarning, match="MNIST is not at .* Using scikit-learn's digits"):
         images = load_images("auto", n_train=12_800, n_test=100)
     assert (images.name, len(images.x_train), len(images.x_test)) == (
         "digits",

@@ -276,7 +276,7 @@ def test_images_outside_the_unit_interval_are_refused(small_vae, pixel):
     encoder, decoder, x = small_vae
     wrong = x.copy()
     wrong[0, 0, 0, 0] = pixel
-    message = r"Expected finite (pixels in \[0, 1\]|values of the images). Received: "
+    message = "Expected images with finite pixels|Expected finite values of the images"
     with pytest.raises(ValueError, match=message):
         elbo(encoder, decoder, wrong)
     with pytest.raises(ValueError, match=r"pixels in \[0, 1\]"):

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 from vaebook.losses import (
     GaussianKL,
@@ -90,12 +91,12 @@ def test_the_two_parts_add_up_to_the_divergence():
 def test_image_crossentropy_is_the_mean_over_pixels():
     true = np.zeros((2, 2, 2, 1), "float32")
     true[1] = 1
-    guess = np.full((2, 2, 2, 1), 0.25, "float32")
-    guess[:, 0, 0] = 0.5
+    reconstructed = np.full((2, 2, 2, 1), 0.25, "float32")
+    reconstructed[:, 0, 0] = 0.5
     per_pixel_0 = [np.log(2)] + 3 * [-np.log(0.75)]
     per_pixel_1 = [np.log(2)] + 3 * [-np.log(0.25)]
     expected = [np.mean(per_pixel_0), np.mean(per_pixel_1)]
-    assert values(ImageCrossentropy(), guess, true) == pytest.approx(expected)
+    assert values(ImageCrossentropy(), reconstructed, true) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("loss", [MuLoss(0.5), LogVarLoss(0.5)])
@@ -124,7 +125,7 @@ def test_the_target_is_not_read(loss):
 )
 def test_a_loss_survives_serialisation(loss):
     copy = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert copy.get_config() == loss.get_config()
+    assert keras.losses.serialize(copy) == keras.losses.serialize(loss)
 
 
 def test_sample_weight_reaches_each_image():
@@ -189,15 +190,15 @@ def test_weight_and_beta_are_each_other_s_inverse():
 
 def test_beta_makes_the_mean_loss_the_beta_vae_s():
     rng = np.random.default_rng(3)
-    true, guess = rng.uniform(0.1, 0.9, size=(2, 1, 4, 6, 3))
+    true, reconstructed = rng.uniform(0.1, 0.9, size=(2, 1, 4, 6, 3))
     mu, log_var = rng.normal(size=(2, 1, 5))
     weight = weight_from_beta(0.7, (4, 6, 3), 5)
     mean_form = (
-        values(ImageCrossentropy(), guess, true)
+        values(ImageCrossentropy(), reconstructed, true)
         + values(MuLoss(weight), mu)
         + values(LogVarLoss(weight), log_var)
     )
-    nats = -(true * np.log(guess) + (1 - true) * np.log1p(-guess)).sum()
+    nats = -(true * np.log(reconstructed) + (1 - true) * np.log1p(-reconstructed)).sum()
     divergence = 0.5 * (mu**2 + np.exp(log_var) - 1 - log_var).sum()
     assert 4 * 6 * 3 * mean_form == pytest.approx([nats + 0.7 * divergence])
 
@@ -205,7 +206,7 @@ def test_beta_makes_the_mean_loss_the_beta_vae_s():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1, (28, 28, 1), 2), "weight ≥ 0"),
+        ((-1, (28, 28, 1), 2), "finite (beta|weight) ≥ 0. Received: (beta|weight)=-1"),
         ((1, (28, 28), 2), r"\(height, width, channels\)"),
         ((1, (28, 0, 1), 2), r"\(height, width, channels\)"),
         ((1, (28, 28, 1), 0), "latent_dim ≥ 1"),
@@ -252,10 +253,10 @@ LATENT_DIM = 5
 def nats_and_divergence(seed):
     """One image's cross-entropy, squared error and KL, in float64, and what they come from."""
     rng = np.random.default_rng(seed)
-    true, guess = rng.uniform(0.1, 0.9, size=(2, *RGB))
+    true, reconstructed = rng.uniform(0.1, 0.9, size=(2, *RGB))
     mu, log_var = rng.normal(size=(2, LATENT_DIM))
-    nats = -(true * np.log(guess) + (1 - true) * np.log1p(-guess))
-    return nats, (true - guess) ** 2, mu**2 + np.exp(log_var) - 1 - log_var
+    nats = -(true * np.log(reconstructed) + (1 - true) * np.log1p(-reconstructed))
+    return nats, (true - reconstructed) ** 2, mu**2 + np.exp(log_var) - 1 - log_var
 
 
 @pytest.mark.parametrize("pixels", ["sum", "mean"])
@@ -310,3 +311,50 @@ def test_beta_of_plain_sums_is_one():
 def test_a_wrong_description_of_a_loss_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         beta_of_reductions(**{"image_shape": (28, 28, 1), "latent_dim": 2, **options})
+
+
+@pytest.mark.parametrize("loss", [MuLoss, LogVarLoss, KLLoss])
+def test_a_variable_of_tensorflow_is_refused(loss):
+    with pytest.raises(TypeError, match="number or a keras.Variable. Received: a tf.Variable"):
+        loss(tf.Variable(0.5))
+
+
+def test_the_argument_that_is_wrong_is_named():
+    with pytest.raises(ValueError, match="finite beta ≥ 0. Received: beta=-1.0"):
+        weight_from_beta(-1, (8, 8, 1), 2)
+    with pytest.raises(ValueError, match="finite weight ≥ 0. Received: weight=inf"):
+        beta_from_weight(float("inf"), (8, 8, 1), 2)
+    with pytest.raises(TypeError, match="Expected beta to be a number. Received: 'one'"):
+        weight_from_beta("one", (8, 8, 1), 2)
+
+
+def test_two_losses_that_share_a_variable_share_it_after_loading(tmp_path):
+    weight = keras.Variable(0.5)
+    x = keras.Input((2,))
+    outputs = {"mu": keras.layers.Dense(1)(x), "log_var": keras.layers.Dense(1)(x)}
+    model = keras.Model(x, outputs)
+    model.compile("sgd", loss={"mu": MuLoss(weight), "log_var": LogVarLoss(weight)})
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras").loss
+    assert isinstance(loaded["mu"].weight, keras.Variable)
+    assert loaded["mu"].weight is loaded["log_var"].weight
+    assert loaded["mu"].weight is not weight
+    assert float(loaded["mu"].weight) == 0.5
+
+
+def test_a_copy_of_a_loss_from_its_config_has_the_weight():
+    for weight in (0.5, keras.Variable(0.5)):
+        assert float(MuLoss.from_config(MuLoss(weight).get_config()).weight) == 0.5
+
+
+def test_images_whose_size_is_not_known_yet_are_taken():
+    images = np.full((3, 8, 8, 1), 0.5, "float32")
+    shapes = (tf.TensorSpec((None, 8, 8, 1)), tf.TensorSpec((None, None, None, 1)))
+    loss = tf.function(ImageCrossentropy(reduction=None), input_signature=shapes)
+    assert loss(images, images).numpy() == pytest.approx(3 * [LN2])
+
+
+def test_labels_are_not_images():
+    labels, images = np.zeros(3), np.zeros((3, 8, 8, 1))
+    with pytest.raises(ValueError, match=r"shape \(3,\). A dataset of \(image, label\) has to"):
+        ImageCrossentropy()(labels, images)

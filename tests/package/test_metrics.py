@@ -28,3 +28,11 @@ def test_it_survives_serialisation():
 def test_what_is_no_loss_is_refused():
     with pytest.raises(TypeError, match="a keras.losses.Loss. Received: loss='mse'"):
         MeanLoss("mse")
+
+
+def test_a_weight_that_changes_counts_as_it_is():
+    weight = keras.Variable(1.0)
+    metric = MeanLoss(MuLoss(weight))
+    weight.assign(3.0)
+    metric.update_state(0.0, np.array([[1.0, 2.0]], "float32"))
+    assert float(metric.result()) == pytest.approx(3 * (1 + 4) / 2)

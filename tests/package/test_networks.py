@@ -142,3 +142,38 @@ def test_colour_images_that_are_not_square():
 def test_wrong_sizes_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         NetworkSpec(**arguments)
+
+
+def test_a_numpy_integer_is_a_seed():
+    one, other = (build_encoder(NetworkSpec(**SMALL), seed=s) for s in (1, np.int64(1)))
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (1.5, TypeError)])
+def test_another_seed_is_refused(seed, error):
+    for build in (build_encoder, build_decoder):
+        with pytest.raises(error, match="Expected seed"):
+            build(NetworkSpec(**SMALL), seed=seed)
+
+
+def test_networks_stay_channels_last_if_keras_is_not(images):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        z, _, _ = build_encoder(NetworkSpec(**SMALL), seed=1)(images)
+        decoded = build_decoder(NetworkSpec(**SMALL), seed=1)(z)
+    finally:
+        keras.config.set_image_data_format(before)
+    assert decoded.shape == images.shape
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float32"])
+def test_the_decoder_ends_in_float32(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        decoded = build_decoder(NetworkSpec(**SMALL), seed=1)(np.zeros((1, 2), "float32"))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert decoded.dtype == "float32"

@@ -1,8 +1,10 @@
 import base64
+import io
 import re
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 from vaebook import notebook, plots
 
 
@@ -19,7 +21,7 @@ def displayed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("vector", "start"), [(False, b"\x89PNG"), (True, b"<?xml")], ids=["PNG", "SVG"]
+    ("vector", "start"), [(False, b"RIFF"), (True, b"<?xml")], ids=["WebP", "SVG"]
 )
 def test_a_figure_carries_its_picture_its_alt_text_and_its_caption(displayed, vector, start):
     notebook.show(Figure(), alt='a "curve" & a dot', caption="Loss < 1.", vector=vector)
@@ -31,12 +33,29 @@ def test_a_figure_carries_its_picture_its_alt_text_and_its_caption(displayed, ve
     assert base64.b64decode(picture).startswith(start)
 
 
-@pytest.mark.parametrize("vector", [False, True], ids=["PNG", "SVG"])
+@pytest.mark.parametrize("vector", [False, True], ids=["WebP", "SVG"])
 def test_one_figure_is_one_picture(displayed, vector):
     for _ in range(2):
         notebook.show(plots.wiring(), alt="a drawing", caption="It.", vector=vector)
     (one, _), (other, _) = displayed
     assert one == other
+
+
+def test_a_picture_has_two_pixels_for_each_of_the_screen(displayed):
+    figure = Figure(figsize=(3, 2))
+    figure.add_axes((0, 0, 1, 1)).plot([0, 1])
+    notebook.show(figure, alt="a line", caption="It.")
+    ((data, _),) = displayed
+    image = re.search(r'base64,([^"]+)" width="(\d+)" height="(\d+)"', data["text/html"])
+    pixels = Image.open(io.BytesIO(base64.b64decode(image[1]))).size
+    assert [int(image[2]), int(image[3])] == [side // 2 for side in pixels]
+
+
+def test_the_words_of_a_drawing_are_text(displayed):
+    notebook.show(plots.wiring(), alt="a drawing", caption="It.", vector=True)
+    ((data, _),) = displayed
+    drawing = base64.b64decode(re.search('base64,([^"]+)"', data["text/html"])[1]).decode()
+    assert "encoder</text>" in drawing
 
 
 @pytest.mark.parametrize("missing", ["alt", "caption"])

@@ -1,4 +1,4 @@
-"""Six routes, one objective: the same losses, gradients and trained weights, up to rounding.
+"""Every route, one objective: the same losses, gradients and trained weights, up to rounding.
 
 The reference (`vaebook.reference`) is plain mathematics in float64.
 """
@@ -69,8 +69,10 @@ def test_the_reference_s_loss_is_the_formula(images):
     weights, noise = start()
     model = build(ROUTES["direct_outputs"])
     out = {name: np.float64(value) for name, value in model(images).items()}
-    guess, mu, log_var = out["reconstruction"], out["mu"], out["log_var"]
-    bce = -(images * np.log(guess) + (1 - images) * np.log(1 - guess)).mean(axis=(1, 2, 3))
+    reconstructed, mu, log_var = out["reconstruction"], out["mu"], out["log_var"]
+    bce = -(images * np.log(reconstructed) + (1 - images) * np.log(1 - reconstructed)).mean(
+        axis=(1, 2, 3)
+    )
     k = (mu**2 + np.exp(log_var) - 1 - log_var).mean(axis=1)
     received = reference.losses_of_images(SPEC, weights, images, noise(len(images)))
     assert np.allclose(received[0], bce, rtol=1e-6)

@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 from test_networks import SMALL
+from vaebook.losses import LogVarLoss, MuLoss
 from vaebook.networks import NetworkSpec
 from vaebook.routes import ROUTES
-from vaebook.training import EpochLine, WeightScheduler, shuffled_batches
+from vaebook.training import EpochLine, WeightScheduler, shuffled_batches, weight_variable
 
 
 def model_with(weight=1e-3):
@@ -67,15 +68,68 @@ def test_a_number_cannot_follow_a_schedule():
         WeightScheduler(0.5, lambda epoch: 1.0)
 
 
-def test_a_negative_weight_is_refused(images):
+def scheduled(model, weight, schedule=lambda epoch: 1.0):
+    """Begin to train a model as `fit` does, up to the first batch."""
+    callback = WeightScheduler(weight, schedule)
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+
+
+@pytest.mark.parametrize("wrong", [-1, float("inf"), float("nan")])
+def test_a_schedule_that_leaves_the_range_is_refused(wrong):
     weight = keras.Variable(0.0)
-    with pytest.raises(ValueError, match="weight ≥ 0 for epoch 0. Received: -1.0"):
-        model_with(weight).fit(
-            images,
-            ROUTES["pass_through"].targets(images),
-            verbose=0,
-            callbacks=[WeightScheduler(weight, lambda epoch: -1)],
-        )
+    message = rf"finite schedule\(0\) ≥ 0. Received: schedule\(0\)={float(wrong)}"
+    with pytest.raises(ValueError, match=message):
+        scheduled(model_with(weight), weight, lambda epoch: wrong)
+
+
+def test_a_variable_that_no_loss_reads_is_refused():
+    with pytest.raises(ValueError, match="a loss of this model reads. Received: weight=<"):
+        scheduled(model_with(keras.Variable(0.0)), keras.Variable(0.0))
+
+
+GLOBAL = keras.Variable(0.5)
+
+
+def test_a_variable_in_a_loss_of_the_user_s_own_is_taken():
+    enclosed, weighing, own = (keras.Variable(0.5) for _ in range(3))
+
+    class OwnLoss(keras.losses.Loss):
+        def __init__(self):
+            super().__init__()
+            self.factor = {"value": own}
+
+        def call(self, y_true, y_pred):
+            return self.factor["value"] * GLOBAL * y_pred
+
+    def function(y_true, y_pred):
+        return enclosed * y_pred
+
+    x = keras.Input((2,))
+    model = keras.Model(x, {"a": keras.layers.Dense(1)(x), "b": keras.layers.Dense(1)(x)})
+    model.compile(loss={"a": OwnLoss(), "b": function}, loss_weights={"a": weighing, "b": 1.0})
+    for weight in (enclosed, weighing, own, GLOBAL):
+        scheduled(model, weight)
+        assert float(weight) == 1
+    with pytest.raises(ValueError, match="none of them reads"):
+        scheduled(model, keras.Variable(0.5))
+
+
+def test_the_weight_of_a_model_with_a_number_is_no_variable():
+    with pytest.raises(ValueError, match=r"one keras.Variable. Received: .*\[0.25, 0.25\]"):
+        weight_variable(model_with(0.25))
+
+
+def test_two_variables_are_not_the_weight():
+    x = keras.Input((2,))
+    model = keras.Model(
+        x, {"mu": keras.layers.Dense(1)(x), "log_var": keras.layers.Dense(1)(x)}
+    )
+    one, other = keras.Variable(0.5), keras.Variable(0.25)
+    model.compile(loss={"mu": MuLoss(one), "log_var": LogVarLoss(other)})
+    with pytest.raises(ValueError, match="from one keras.Variable. Received"):
+        weight_variable(model)
 
 
 def orders(dataset, epochs=3):

@@ -26,6 +26,10 @@ from nbformat.v4 import new_output
             '<img alt="a" src="data:image/png;base64,AAA="/>',
             '<img alt="a" src="data:image/png;base64,B"/>',
         ),
+        (
+            "<style>a {}</style><p>live</p><script>start(1.5)</script>",
+            "<style>b {}</style><p>live</p><script>\nstart(2.5, 3)</script>",
+        ),
     ],
 )
 def test_these_agree(stored, new):
@@ -64,6 +68,12 @@ def test_these_agree(stored, new):
         (
             '<img alt="a line" src="data:image/png;base64,A"/>',
             '<img alt="" src="data:image/png;base64,A"/>',
+        ),
+        ("<p>live</p><script>f()</script>", "<p>still</p><script>f()</script>"),
+        ("<p>live</p><script>f()</script>", "<p>live</p>"),
+        (
+            "<script>f()</script> a <script>f()</script>",
+            "<script>f()</script> b <script>f()</script>",
         ),
         ("<figcaption>Loss</figcaption>", "<figcaption>Loss per epoch</figcaption>"),
     ],
@@ -132,3 +142,10 @@ def test_errors_are_compared_without_their_traceback():
     assert outputs_differ([stored], [error("KeyError", stored.evalue, "line 1")])
     assert outputs_differ([stored], [error("ValueError", "Expected 2.", "line 1")])
     assert outputs_differ([stored], [])
+
+
+def test_the_size_of_a_picture_is_part_of_the_picture():
+    old = '<img alt="a line" src="data:image/png;base64,AB"/>'
+    new = '<img alt="a line" src="data:image/webp;base64,CD" width="40" height="20"/>'
+    assert difference(old, new) == ""
+    assert difference(old, new.replace("a line", "a dot"))

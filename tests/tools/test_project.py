@@ -4,11 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 
 import pytest
 import sync
 import yaml
 from address import ROOT
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 README = ROOT / "README.md"
 WORKFLOW = ROOT / ".github" / "workflows" / "book.yml"
@@ -116,3 +119,71 @@ def test_nothing_names_a_folder_of_the_authors_machine():
         for match in MACHINE.finditer(path.read_text("utf8"))
     ]
     assert found == []
+
+
+def requirements(lines):
+    """Return the requirements of some lines by name."""
+    kept = (line.split("#")[0].strip() for line in lines)
+    found = [Requirement(line) for line in kept if line and not line.startswith("-")]
+    return {one.name.lower(): one.specifier for one in found}
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+ACCEPTED = requirements(PROJECT["dependencies"])
+ASKED = requirements((ROOT / "requirements.in").read_text("utf8").splitlines())
+LOCKED = dict(
+    re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text("utf8"), re.M)
+)
+COLAB = requirements((ROOT / ".github" / "colab.txt").read_text("utf8").splitlines())
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_the_book_asks_for_no_version_that_the_package_refuses(name):
+    lowest = min(Version(one.version) for one in ASKED[name] if one.operator == ">=")
+    assert lowest in ACCEPTED[name]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_lock_holds_what_the_book_asks_for(name):
+    assert Version(LOCKED[name]) in ASKED[name], "make lock"
+
+
+def test_the_quick_check_needs_only_what_is_locked():
+    light = requirements((ROOT / "requirements-check.in").read_text("utf8").splitlines())
+    assert set(light) <= set(LOCKED)
+    assert not set(light) & set(ASKED), "requirements.in includes requirements-check.in"
+
+
+@pytest.mark.parametrize("name", set(ACCEPTED) & set(COLAB))
+def test_the_package_accepts_the_version_of_colab(name):
+    (version,) = (one.version for one in COLAB[name])
+    assert Version(version) in ACCEPTED[name]
+
+
+def test_the_oldest_python_is_named_alike_everywhere():
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["ruff"]
+    assert ruff["target-version"] == f"py{oldest.replace('.', '')}"
+    makefile = (ROOT / "Makefile").read_text("utf8")
+    assert f"--python-version {oldest} " in makefile
+    assert f"sys.version_info < ({oldest.replace('.', ', ')})" in makefile
+    assert f"Python {oldest} or newer" in makefile
+    assert f"Python {oldest} or newer" in README.read_text("utf8")
+    assert oldest in load(WORKFLOW)["jobs"]["book"]["strategy"]["matrix"]["python"]
+
+
+def test_the_readme_s_uv_is_that_of_the_makefile():
+    (uv,) = re.findall(r"^UV := (\S+)$", (ROOT / "Makefile").read_text("utf8"), re.M)
+    assert set(re.findall(r"uv==(\S+)", README.read_text("utf8"))) == {uv}
+
+
+def test_the_package_s_version_stands_in_the_package_only():
+    assert PROJECT["dynamic"] == ["version"]
+    assert "version" not in load("CITATION.cff")
+
+
+def test_each_module_has_its_section_on_the_page_of_the_package():
+    page = (ROOT / "book" / "appendix" / "api.md").read_text("utf8")
+    sections = re.findall(r"^\.\. automodule:: vaebook\.(\w+)$", page, re.M)
+    modules = [path.stem for path in ROOT.glob("src/vaebook/*.py") if path.stem[0] != "_"]
+    assert sorted(sections) == sorted(modules)

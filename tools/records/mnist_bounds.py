@@ -1,8 +1,8 @@
 """Train two latent variables on binary MNIST, and bound the test images' log-likelihood.
 
 The images are made black and white as TensorFlow's tutorial on convolutional VAEs does it:
-a pixel is 1 where it is above one half. Chapter 2 shows the record. Beside the bounds it
-holds the log-likelihood itself, which two latent variables leave within reach of a grid.
+a pixel is 1 if it is above one half. Chapter 2 shows the record. Beside the bounds it
+holds the log-likelihood itself, which a grid can compute for two latent variables.
 """
 
 import vaebook  # isort: skip

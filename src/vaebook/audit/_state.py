@@ -1,0 +1,183 @@
+"""Run a model as often as needed, and leave no trace.
+
+`Preserved(model)` remembers everything that a training step may change: weights, optimizer,
+metrics, seeds, attributes of layers, and the random state of Python, NumPy, TensorFlow and
+Keras. `rewind()` sets the values back, so that the next run starts where the last one did and
+draws the same noise. Leaving the context restores everything, Python attributes included.
+"""
+
+import gc
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# Keras and TensorFlow have no public way to read these two states. Tests notice if they move.
+from keras.src.backend.common import global_state
+from tensorflow.python.eager import context as tf_context
+
+_FOLLOWED = (
+    keras.Operation,  # layers and models as well
+    keras.optimizers.Optimizer,
+    keras.losses.Loss,
+    keras.metrics.Metric,
+    keras.random.SeedGenerator,
+)
+_LARGEST_CONTAINER = 10_000  # a longer list in an attribute is data, and holds no layers
+_SEED = 0
+
+
+def parts_of(root: Any) -> Iterator[Any]:
+    """Yield an object, and the layers, optimizers, losses, metrics and seeds that it holds."""
+    seen, waiting = set(), [root]
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        if isinstance(found, _FOLLOWED):
+            yield found
+            inside = list(vars(found).values())
+        elif isinstance(found, list | tuple | set):
+            inside = list(found)
+        elif isinstance(found, dict):
+            inside = list(found.values())
+        else:
+            continue
+        if len(inside) <= _LARGEST_CONTAINER:
+            waiting.extend(reversed(inside))
+
+
+def _attributes(found):
+    """Yield the variables that an object holds in attributes, one container deep."""
+    for value in vars(found).values():
+        inside = [value]
+        if isinstance(value, list | tuple) and len(value) <= _LARGEST_CONTAINER:
+            inside = value
+        elif isinstance(value, dict) and len(value) <= _LARGEST_CONTAINER:
+            inside = value.values()
+        for each in inside:
+            if isinstance(each, keras.Variable | tf.Variable):
+                yield each
+
+
+class Preserved:
+    """A context in which a model may be run, changed and set back.
+
+    Args:
+        model: a built `keras.Model`.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+
+    def __enter__(self):
+        self.parts = list(parts_of(self.model))
+        known = {id(part) for part in self.parts}
+        # A seed or a metric that a loss or a closure holds is in no attribute of the model.
+        kinds = (keras.random.SeedGenerator, keras.metrics.Metric)
+        loose = [part for part in gc.get_objects() if type(part) in _subclasses(kinds)]
+        self.parts += [part for part in loose if id(part) not in known]
+        self.attributes = [(part, dict(vars(part))) for part in self.parts]
+        self.containers = [
+            (value, value.copy())
+            for _, attributes in self.attributes
+            for value in attributes.values()
+            if isinstance(value, list | set | dict) and len(value) <= _LARGEST_CONTAINER
+        ]
+        variables = {}
+        for part in self.parts:
+            for variable in _attributes(part):
+                variables.setdefault(id(variable), variable)
+        self.values = [(each, np.array(each.numpy())) for each in variables.values()]
+        context = tf_context.context()
+        self.random = (
+            random.getstate(),
+            np.random.get_state(),
+            context._seed,
+            _generator(context),
+            _generator(context) and _generator(context).getstate(),
+            global_state.get_global_attribute("global_seed_generator"),
+        )
+        return self
+
+    def rewind(self, seed: int = _SEED) -> None:
+        """Set every value back, and start all noise from one point.
+
+        Args:
+            seed: 0 starts the noise where the model's own seeds stand; another number shifts
+                each seed, for a run with other noise.
+        """
+        for variable, value in self.values:
+            if variable.shape == value.shape:
+                variable.assign(value)
+        random.seed(seed)
+        np.random.seed(seed)
+        tf.random.set_seed(seed)
+        kept = self.random[-1]
+        if kept is None:
+            kept = keras.random.SeedGenerator(seed)
+        global_state.set_global_attribute("global_seed_generator", kept)
+        if seed:
+            for part in self.parts:
+                if isinstance(part, keras.random.SeedGenerator):
+                    state = part.state.numpy()
+                    part.state.assign(state + np.array([0, 1000 * seed], state.dtype))
+
+    def __exit__(self, *error):
+        for part, attributes in self.attributes:
+            own = vars(part)
+            for name in set(own) - set(attributes):
+                del own[name]
+            own.update(attributes)
+        for container, content in self.containers:
+            _refill(container, content)
+        for variable, value in self.values:
+            variable.assign(value)
+        python, numpy_state, seed, generator, state, keras_generator = self.random
+        random.setstate(python)
+        np.random.set_state(numpy_state)
+        context = tf_context.context()
+        tf.random.set_seed(_SEED if seed is None else seed)  # forgets what kernels have drawn
+        context._seed = seed
+        if generator:
+            generator.setstate(state)
+            context._rng = generator
+        else:
+            del context._rng  # TensorFlow makes it when a seed is first set
+        global_state.set_global_attribute("global_seed_generator", keras_generator)
+
+
+def _generator(context):
+    """Return what TensorFlow draws the seeds of operations from; None before the first seed."""
+    return getattr(context, "_rng", None)
+
+
+def _subclasses(kinds):
+    found, waiting = set(), list(kinds)
+    while waiting:
+        kind = waiting.pop()
+        if kind not in found:
+            found.add(kind)
+            waiting.extend(kind.__subclasses__())
+    return found
+
+
+def _refill(container, content):
+    """Give a container its former content, without a call that Keras would track."""
+    if isinstance(container, list):
+        if len(container) != len(content) or any(
+            a is not b for a, b in zip(container, content, strict=False)
+        ):
+            list.__setitem__(container, slice(None), content)
+    elif isinstance(container, set):
+        set.clear(container)
+        set.update(container, content)
+    elif container.keys() != content.keys() or any(
+        container[key] is not content[key] for key in content
+    ):
+        dict.clear(container)
+        dict.update(container, content)

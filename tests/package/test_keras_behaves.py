@@ -1,0 +1,129 @@
+"""What Keras does with several outputs and losses, where chapters rely on it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from vaebook.layers import Sampling
+
+X = np.ones((4, 1), "float32")
+
+
+def model_of(outputs, **compile_options):
+    """Return a compiled model whose outputs are made from its one input."""
+    x = keras.Input((1,))
+    model = keras.Model(x, outputs(x))
+    model.compile(run_eagerly=True, **compile_options)
+    return model
+
+
+def layer(name, factor=1.0):
+    return keras.layers.Rescaling(factor, name=name)
+
+
+def two_in_a_list(x):
+    """The outputs 1 of layer "second" and 10 of layer "first", in this order."""
+    return [layer("second")(x), layer("first", 10.0)(x)]
+
+
+def two_in_a_dict(x):
+    return {"second": layer("one")(x), "first": layer("other", 10.0)(x)}
+
+
+def sum_of(y_true, y_pred):
+    return ops.sum(y_pred, axis=-1)
+
+
+def twice_the_sum_of(y_true, y_pred):
+    return 2 * ops.sum(y_pred, axis=-1)
+
+
+def loss_of(model, y, **options):
+    return model.evaluate(X, y, verbose=0, return_dict=True, **options)["loss"]
+
+
+def test_list_outputs_match_dicts_by_the_names_of_their_layers():
+    losses = {"first": twice_the_sum_of, "second": sum_of}
+    weights = {"first": 1.0, "second": 100.0}
+    model = model_of(two_in_a_list, loss=losses, loss_weights=weights)
+    assert loss_of(model, {"first": X, "second": X}) == 2 * 10 + 100 * 1
+
+
+def test_list_outputs_match_lists_in_the_order_of_the_outputs():
+    model = model_of(two_in_a_list, loss=[sum_of, twice_the_sum_of])
+    assert loss_of(model, [X, X]) == 1 + 2 * 10
+
+
+def test_dict_outputs_match_lists_in_the_order_of_the_alphabet():
+    model = model_of(two_in_a_dict, loss=[sum_of, twice_the_sum_of])
+    assert loss_of(model, [X, X]) == 10 + 2 * 1
+
+
+def nested(x):
+    code = {"mu": layer("mu", 2.0)(x), "log_var": layer("log_var", 3.0)(x)}
+    return {"reconstruction": layer("reconstruction")(x), "code": code}
+
+
+def loss_of_the_code(y_true, y_pred):
+    return ops.sum(10 * y_pred["mu"] + y_pred["log_var"], axis=-1)
+
+
+NESTED_Y = {"reconstruction": X, "code": {"mu": X, "log_var": X}}
+WEIGHTS = np.array([1, 0, 0, 0], "float32")
+
+
+class LossOfTheCode(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return loss_of_the_code(y_true, y_pred)
+
+
+def test_a_loss_under_the_name_of_a_nested_output_gets_all_of_it():
+    losses = {"reconstruction": sum_of, "code": LossOfTheCode()}
+    assert loss_of(model_of(nested, loss=losses), NESTED_Y) == 1 + 23
+
+
+def test_sample_weights_of_nested_outputs_work_through_a_dataset_only():
+    model = model_of(nested, loss={"reconstruction": sum_of, "code": LossOfTheCode()})
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        model.evaluate(X, NESTED_Y, sample_weight=WEIGHTS, verbose=0)
+    data = tf.data.Dataset.from_tensor_slices((X, NESTED_Y, WEIGHTS)).batch(4)
+    logs = model.evaluate(data, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx((1 + 23) / 4)
+
+
+def test_an_output_without_a_loss_needs_no_target():
+    model = model_of(two_in_a_dict, loss={"first": sum_of})
+    assert loss_of(model, X) == 10
+    assert loss_of(model, {"first": X}) == 10
+
+
+class AddsInItsCall(keras.Model):
+    def call(self, x):
+        self.add_loss(ops.mean(x))
+        return x
+
+
+def test_a_subclassed_model_may_add_a_loss_in_its_call():
+    model = AddsInItsCall()
+    model.compile(loss=sum_of, run_eagerly=True)
+    assert loss_of(model, X) == 1 + 1
+
+
+def test_a_functional_subclass_may_not():
+    x = keras.Input((1,))
+    model = AddsInItsCall(x, layer("y")(x))
+    with pytest.raises(NotImplementedError):
+        model(X)
+
+
+def noise():
+    return Sampling(seed=None)([tf.zeros((1, 3)), tf.zeros((1, 3))]).numpy()
+
+
+def test_noise_without_a_seed_follows_set_random_seed():
+    keras.utils.set_random_seed(1)
+    one, other = noise(), noise()
+    keras.utils.set_random_seed(1)
+    assert np.array_equal(noise(), one)
+    assert not np.array_equal(one, other)

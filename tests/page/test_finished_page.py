@@ -1,0 +1,171 @@
+"""The finishing step, on small pages that look as the theme writes them."""
+
+import base64
+
+import finished_page
+import pytest
+from bs4 import BeautifulSoup
+from sphinx.errors import ExtensionError
+
+PAGE = """<html><head><title>6. A loss — The book</title>
+<script>document.documentElement.dataset.mode = "";</script>
+<script src="../../_static/vendor/fontawesome/6.5.2/js/all.min.js"></script>
+<script src="../../_static/mathjax/tex-chtml-full.js"></script></head><body>
+<header class="bd-header"></header>
+<div class="sidebar-primary-item"><a class="navbar-brand"><img class="logo__image" src="l.svg">
+</a></div>
+<main id="main-content" role="main"><button class="primary-toggle" title="x"></button>
+<article class="bd-article"><section id="a-loss"><h1>6. A loss</h1>
+<p>The first words of a page say what it is about, and search engines show them.</p>
+{body}</section></article></main>
+<footer class="bd-footer-content"><div class="bd-footer-content__inner">By</div></footer>
+</body></html>"""
+NAME = "book/notebooks/06-a-loss"
+
+
+@pytest.fixture
+def site():
+    return finished_page.Site(
+        title="The book",
+        repository="https://github.com/Me/book",
+        terms={"nats": ("term-nats", "Units of information.")},
+        versions="Tested with Keras 3",
+    )
+
+
+def finished(site, body="", name=NAME):
+    text = finished_page.finish_page(PAGE.format(body=body), name, site)
+    return BeautifulSoup(text, "html.parser")
+
+
+@pytest.mark.parametrize(
+    ("lost", "wanted"),
+    [
+        ('<header class="bd-header"></header>', "header.bd-header"),
+        ("fontawesome", 'script[src*="fontawesome"]'),
+        ("bd-footer-content__inner", "bd-footer-content__inner"),
+        ("navbar-brand", ".navbar-brand"),
+        ("primary-toggle", ".primary-toggle"),
+        ("dataset.mode", "dataset.mode"),
+    ],
+)
+def test_an_unknown_theme_stops_the_build_and_says_what_was_looked_for(site, lost, wanted):
+    text = PAGE.format(body="").replace(lost, "")
+    with pytest.raises(ExtensionError) as raised:
+        finished_page.finish_page(text, NAME, site)
+    assert wanted in str(raised.value)
+    assert f"{NAME}.html" in str(raised.value)
+    assert "sphinx-book-theme" in str(raised.value)
+
+
+def test_a_script_of_search_that_changed_stops_the_build(tmp_path):
+    script = tmp_path / "searchtools.js"
+    script.write_text("another")
+    with pytest.raises(ExtensionError, match=r'Expected .*role="main".* in searchtools\.js'):
+        finished_page.replace_in(script, (finished_page.SEARCH_SCOPE, "article"))
+
+
+def test_a_finished_page_is_left_alone(site):
+    once = finished_page.finish_page(PAGE.format(body=""), NAME, site)
+    assert finished_page.finish_page(once, NAME, site) == once
+
+
+def test_a_page_without_mathematics_loads_no_mathjax(site):
+    assert not finished(site).select('script[src*="mathjax"]')
+    assert finished(site, '<div class="math">x</div>').select('script[src*="mathjax"]')
+
+
+def test_a_page_says_what_it_is(site):
+    head = finished(site).head
+    words = "The first words of a page say what it is about, and search engines show them."
+    assert head.select_one("meta[name=description]")["content"] == words
+    assert head.select_one('meta[property="og:title"]')["content"] == "6. A loss"
+    assert (
+        head.select_one("link[rel=canonical]")["href"]
+        == f"https://me.github.io/book/{NAME}.html"
+    )
+
+
+def test_a_placeholder_address_is_not_called_canonical(site):
+    site.repository = "https://github.com/OWNER/book"
+    assert not finished(site).select("link[rel=canonical], meta[property='og:url']")
+
+
+SOLUTION = """<section id="solutions"><h3>Solutions</h3>
+<p>Exercise 1. It is 2.</p><div class="cell"><details class="hide above-input">
+<summary><p class="collapsed">Show code</p><p class="expanded">Hide code</p></summary>
+<div class="cell_input">1 + 1</div></details><div class="cell_output">2</div></div>
+<p>Exercise 2. None.</p></section>"""
+
+
+def test_each_solution_is_folded_whole(site):
+    folds = finished(site, SOLUTION).select("#solutions details")
+    assert [fold.summary.span.get_text() for fold in folds] == [
+        "Show the solution of exercise 1",
+        "Show the solution of exercise 2",
+    ]
+    assert "It is 2." in folds[0].get_text()
+    assert folds[0].select(".cell_input")
+    assert folds[0].select(".cell_output")
+
+
+GLOSSARY_LINK = '<p>in <a href="../appendix/glossary.html">{}</a></p>'
+
+
+@pytest.mark.parametrize("words", ["nats", "Nats", "<strong>nats</strong>"])
+def test_a_link_to_the_glossary_goes_to_its_term_and_carries_the_definition(site, words):
+    page = finished(site, GLOSSARY_LINK.format(words))
+    link = page.select_one("a.term")
+    assert link["href"] == "../appendix/glossary.html#term-nats"
+    tip = page.find(id=link["aria-describedby"])
+    assert tip.get_text() == "Units of information."
+    assert not tip.find_parent("article")
+
+
+def test_a_link_to_the_glossary_that_names_no_term_is_reported(site):
+    finished(site, GLOSSARY_LINK.format("gnats"))
+    assert site.lost == [f"{NAME}: 'gnats'"]
+
+
+TABLE = """<table class="table"><thead><tr><th>message</th><th>fix</th></tr></thead><tbody>
+<tr><td><p>{long}</p></td><td>{long}</td></tr><tr><td><p>{long}</p></td><td>d</td></tr>
+</tbody></table>"""
+
+
+def test_a_wide_table_carries_its_heads_in_its_cells(site):
+    cells = finished(site, TABLE.format(long="word " * 40)).select("table.stacks td")
+    assert [cell.get("data-label") for cell in cells] == ["message", "fix"] * 2
+    assert [cell["role"] for cell in cells] == ["cell"] * 4
+
+
+def test_a_narrow_table_stays_a_table(site):
+    assert not finished(site, TABLE.format(long="a")).select("table.stacks")
+
+
+def test_each_row_of_an_appendix_has_an_address(site):
+    page = finished(site, TABLE.format(long="KeyError: 'x'"), "book/appendix/errors")
+    rows = page.select("tbody tr")
+    assert [row["id"] for row in rows] == ["keyerror-x", "keyerror-x-2"]
+    assert rows[0].select_one("a.headerlink")["href"] == "#keyerror-x"
+
+
+DRAWING = """<?xml version="1.0"?><!DOCTYPE svg><svg width="72pt" height="36pt"
+viewBox="0 0 72 36" xmlns="http://www.w3.org/2000/svg"><defs><clipPath id="a"/></defs>
+<path d="M0 0" clip-path="url(#a)" style="fill: #ffffff; stroke: #0072b2"/>
+<text style="fill: #ffffff">encoder</text><text style="fill: #1a1a1a">mu</text></svg>"""
+
+
+def test_a_drawing_is_text_in_the_colours_of_the_page(site):
+    data = base64.b64encode(DRAWING.encode()).decode()
+    page = finished(site, f'<img alt="Boxes" src="data:image/svg+xml;base64,{data}">')
+    drawing = page.select_one("svg.drawing")
+    assert drawing["aria-label"] == "Boxes"
+    assert (drawing["width"], drawing["height"]) == ("96", "48")
+    assert [text.get_text() for text in drawing.select("text")] == ["encoder", "mu"]
+    assert "var(--drawing-paper)" in drawing.path["style"]
+    assert "#0072b2" in drawing.path["style"]
+    assert [text["style"] for text in drawing.select("text")] == [
+        "fill: #ffffff",
+        "fill: var(--drawing-ink)",
+    ]
+    assert drawing.path["clip-path"] == f"url(#{drawing.find('clippath')['id']})"
