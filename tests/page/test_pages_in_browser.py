@@ -47,8 +47,16 @@ def test_a_page_fits_asks_nobody_and_raises_nothing(browser, address, name):
         assert settle(browser, "document.fonts.status === 'loaded'")
         browser.run("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
         assert browser.overflow() <= 0, f"{width} px: {wide(browser)}"
+        assert browser.run(WIDE_TABLES) == []
     assert browser.strangers() == []
     assert browser.complaints() == []
+
+
+# A table that was stacked for a narrow screen has nothing left to scroll to.
+WIDE_TABLES = """
+return [...document.querySelectorAll("table.stacks")]
+  .filter((it) => it.scrollWidth > it.parentElement.clientWidth + 1)
+  .map((it) => it.innerText.slice(0, 80));"""
 
 
 def wide(browser):
