@@ -270,16 +270,22 @@ def gradients(case: Case) -> None:
     if not case.step.gradients and case.step.targets:
         case.skip("no-gradient", "the step gives its gradients to no Keras optimizer")
         dead = []
-    if dead:
-        count = sum(int(np.prod(variable.shape)) for variable in dead)
-        case.find(
-            "no-gradient",
-            joined([variable.path for variable in dead]),
-            f"{len(dead)} of {len(case.probe.variables)} trainable weights, {count:,} numbers, "
-            "get no gradient, wherever the weights stand",
-        )
+    # A bias may cancel out of a difference. A kernel that does is as good as not there.
+    lost = [v for v in dead if id(v) not in case.step.gradients or len(v.shape) > 1]
+    cancelled = [v for v in dead if not any(v is each for each in lost)]
+    for found, wrong in ((lost, True), (cancelled, False)):
+        if found:
+            count = sum(int(np.prod(variable.shape)) for variable in found)
+            case.find(
+                "no-gradient",
+                joined([variable.path for variable in found]),
+                f"{len(found)} of {len(case.probe.variables)} trainable weights, {count:,} "
+                f"numbers, get {'no gradient' if wrong else 'a gradient of 0'}, wherever the "
+                "weights stand",
+                wrong=wrong,
+            )
     for variable in case.probe.variables:
-        if variable.shape == () and variable not in dead:
+        if variable.shape == () and not any(variable is each for each in dead):
             _trained_weight(case, variable)
 
 
