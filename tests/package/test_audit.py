@@ -318,6 +318,11 @@ WRONG = {
         target(),
     ),
     "an idle weight": lambda: ("no-gradient", regressor(Unused()), target()),
+    "a softmax of one": lambda: (
+        "no-gradient",
+        regressor(loss="binary_crossentropy", activation="softmax"),
+        target(),
+    ),
     "a trained weight": lambda: ("loss-weight-trained", regressor(TrainedWeight()), target()),
     "a layer's loss and sample weights": lambda: (
         "sample-weight-ignored",

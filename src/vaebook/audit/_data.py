@@ -181,7 +181,7 @@ def check_structure(model: keras.Model, x: Any, y: Any) -> None:
         raise ValueError("Expected targets in y: the model has a loss. Received: y=None.")
     if not inputs:
         return
-    names = list(model.output_names)
+    names = list(getattr(model, "output_names", None) or ["output"])
     if isinstance(model.output, Mapping):
         names = list(model.output)
     if isinstance(y, Mapping):

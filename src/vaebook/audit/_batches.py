@@ -1,0 +1,166 @@
+"""What a step makes of its batch: its size, sample weights, replicas, the scale."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from vaebook.audit._case import NOTHING, ROUNDING, Case, as_numbers, equal, key_name, loss_name
+from vaebook.audit._data import Batch, leaves
+from vaebook.audit._probe import REGULARISERS, Probe, Step, takes
+from vaebook.audit._report import CODES, ORDER, Audit, Finding, Output, joined
+from vaebook.audit._state import parts_of
+
+
+def batch_size(case: Case) -> None:
+    """Terms that grow or shrink when every sample is there twice."""
+
+    def tiled(structure, times):
+        return keras.tree.map_structure(
+            lambda t: None if t is None else tf.concat([t] * times, axis=0), structure
+        )
+
+    probe = case.probe
+    steps = {1: case.step}
+    try:
+        for times in (2, 4):
+            steps[times] = probe.step(
+                *(tiled(each, times) for each in (probe.x, probe.y, probe.sample_weight))
+            )
+    except Exception as error:
+        case.skip("sum-over-batch", f"the step does not take a larger batch ({error})"[:120])
+        case.skip("divided-by-batch", "the step does not take a larger batch")
+        return
+    noise = [probe.step(seed=seed) for seed in (1, 2)]
+    known = set()
+    for key in [*(term.key for term in case.step.terms), *case.added_values()]:
+        if key == REGULARISERS:
+            continue
+        values = [steps[times].contributions.get(key, 0.0) for times in (1, 2, 4)]
+        spread = max(abs(each.contributions.get(key, 0.0) - values[0]) for each in noise)
+        known.add(key)
+        _growth(case, key_name(case, key), values, spread)
+    own = [each.loss - sum(each.contributions.values()) for each in (*steps.values(), *noise)]
+    if (case.own_step or case.own_loss) and abs(own[0]) > ROUNDING * abs(case.step.loss):
+        name = "train_step" if case.own_step else "compute_loss"
+        spread = max(abs(each - own[0]) for each in own[3:])
+        _growth(case, name, own[:3], spread)
+
+
+def _growth(case, name, values, spread):
+    one, two, four = values
+    if abs(one) < 1e-12:
+        return
+    first, second = two - one, four - two
+    scale = max(abs(one), abs(four))
+    loud = 3 * spread + 0.02 * scale
+    if abs(four - one) > loud and abs(second - 2 * first) < 0.25 * abs(second) + loud / 3:
+        growth = f"the term is {one:.4g}, with twice the batch {two:.4g}, four times {four:.4g}"
+        if first > 0:
+            case.find("sum-over-batch", name, growth)
+    elif np.isclose(two / one, 0.5, rtol=0.1) and np.isclose(four / one, 0.25, rtol=0.1):
+        growth = f"the term is {one:.4g}, with twice the batch {two:.4g}, four times {four:.4g}"
+        case.find("divided-by-batch", name, growth)
+
+
+def sample_weights(case: Case) -> None:
+    """Terms that stay when every sample weighs nothing."""
+    probe, given = case.probe, case.batch.sample_weight is not None
+    if case.batch.dropped_weight:
+        case.find(
+            "sample-weight-ignored", "y", "fit drops sample weights if it gets no targets"
+        )
+        return
+    if case.batch.y is None:
+        case.skip("sample-weight-ignored", "fit drops sample weights if it gets no targets")
+        return
+    if given:
+        zeros = keras.tree.map_structure(
+            lambda t: None if t is None else tf.zeros_like(t), probe.sample_weight
+        )
+    else:
+        zeros = tf.zeros((case.batch.size,))
+    try:
+        step = probe.step(sample_weight=zeros)
+    except Exception as error:
+        text = " ".join(str(error).split())[:120]
+        if given:
+            case.find("sample-weight-ignored", "sample_weight", f"they raise an error: {text}")
+        else:
+            case.skip("sample-weight-ignored", f"weights of shape (batch,) raise: {text}")
+        return
+    if not np.isfinite(step.loss):
+        case.skip("sample-weight-ignored", "with weights of 0 the loss is not finite")
+        return
+    left = {
+        key_name(case, key): value
+        for key, value in step.contributions.items()
+        if key != REGULARISERS and abs(value) > NOTHING * max(1.0, abs(case.step.loss))
+    }
+    rest = step.loss - sum(step.contributions.values())
+    if abs(rest) > 1e-6 * abs(case.step.loss):
+        left["train_step" if case.own_step else "compute_loss"] = rest
+    for name, value in left.items():
+        case.find(
+            "sample-weight-ignored",
+            name,
+            f"with all weights 0 it still adds {value:.4g} of {case.step.loss:.4g}",
+            wrong=given,
+        )
+
+
+def replicas(case: Case) -> None:
+    """What the total would be on two replicas, each of which must count for half."""
+    original = tf.distribute.get_strategy
+
+    class Two:
+        """The strategy in use, which says that there are two replicas."""
+
+        num_replicas_in_sync = 2
+
+        def __getattr__(self, name):
+            return getattr(original(), name)
+
+    tf.distribute.get_strategy = Two
+    try:
+        step = case.probe.step()
+    except Exception as error:
+        case.skip("not-divided-by-replicas", f"the step fails ({type(error).__name__})")
+        return
+    finally:
+        tf.distribute.get_strategy = original
+    for key, value in step.contributions.items():
+        before = case.step.contributions.get(key, 0.0)
+        if before and np.isclose(value / before, 1, rtol=1e-3):
+            case.find(
+                "not-divided-by-replicas",
+                key_name(case, key),
+                "two replicas would count this term twice",
+                wrong=False,
+            )
+    rests = [each.loss - sum(each.contributions.values()) for each in (case.step, step)]
+    if abs(rests[0]) > ROUNDING * abs(case.step.loss) and np.isclose(*rests, rtol=1e-3):
+        case.find(
+            "not-divided-by-replicas",
+            "train_step" if case.own_step else "compute_loss",
+            "two replicas would count the loss twice",
+            wrong=False,
+        )
+
+
+def loss_scale(case: Case) -> None:
+    """Whether a step scales its loss for an optimizer that divides by the scale."""
+    if not isinstance(case.model.optimizer, keras.optimizers.LossScaleOptimizer):
+        return
+    if not case.step.gradients:
+        case.skip("loss-not-scaled", "the step gives its gradients to no Keras optimizer")
+        return
+    scale = 1024.0
+    step = case.probe.step(scale=scale)
+    one, other = (each.flat(case.probe.variables) for each in (case.step, step))
+    factor = scale * float(other @ one / (one @ one)) if one.any() else scale
+    if not np.isclose(factor, scale, rtol=0.05):
+        case.find(
+            "loss-not-scaled",
+            "train_step",
+            f"with a scale of {scale:.0f} the gradient is {factor:.3g} times as large, and the "
+            f"optimizer divides it by {scale:.0f}",
+        )
