@@ -169,6 +169,7 @@ SEARCHES = {
     "MirroredStrategy": "12-",
     "sample_weight": "06-",
     "loss_weights": "06-",
+    "class_weight": "errors",
     "bfloat16": "09-",
     "NaN": "",
     "add_loss": "10-",
