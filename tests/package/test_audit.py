@@ -141,6 +141,11 @@ class Unused(layers.Layer):
         return inputs * self.used
 
 
+class Blocked(layers.Layer):
+    def call(self, inputs):
+        return 0.0 * inputs
+
+
 class TrainedWeight(layers.Layer):
     def build(self, shape):
         self.factor = self.add_weight(shape=(), initializer="ones", name="factor")
@@ -318,11 +323,7 @@ WRONG = {
         target(),
     ),
     "an idle weight": lambda: ("no-gradient", regressor(Unused()), target()),
-    "a softmax of one": lambda: (
-        "no-gradient",
-        regressor(loss="binary_crossentropy", activation="softmax"),
-        target(),
-    ),
+    "a gradient of 0": lambda: ("no-gradient", regressor(Blocked()), target()),
     "a trained weight": lambda: ("loss-weight-trained", regressor(TrainedWeight()), target()),
     "a layer's loss and sample weights": lambda: (
         "sample-weight-ignored",

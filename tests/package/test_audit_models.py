@@ -395,7 +395,14 @@ def summed():
     return model, IMAGES, IMAGES
 
 
+def one_after_another():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, "tanh"), layers.Dense(1)])
+    model.compile("adam", "mse", metrics=["mae"])
+    return model, FLAT, ONE
+
+
 CLEAN = {
+    "one layer after another": one_after_another,
     "residual blocks": lambda: (residual()[0], IMAGES, LABELS),
     "siamese": siamese,
     "siamese, each branch regularised": siamese_with_a_loss,

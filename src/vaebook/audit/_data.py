@@ -182,8 +182,9 @@ def check_structure(model: keras.Model, x: Any, y: Any) -> None:
     if not inputs:
         return
     names = list(getattr(model, "output_names", None) or ["output"])
-    if isinstance(model.output, Mapping):
-        names = list(model.output)
+    outputs = getattr(model, "output", None)  # a Sequential model has none
+    if isinstance(outputs, Mapping):
+        names = list(outputs)
     if isinstance(y, Mapping):
         needed = names
         if isinstance(model.loss, Mapping):
