@@ -189,7 +189,7 @@ def save_picture(images):
     picture = Image.fromarray(np.uint8(255 * tiles.reshape(ROWS * 28, COLUMNS * 28)))
     size = (COLUMNS * 28 * SCALE, ROWS * 28 * SCALE)
     picture = picture.resize(size, Image.Resampling.BICUBIC)
-    picture = picture.point(lambda value: value // 17 * 17)  # 16 greys make a small file
+    picture = picture.point(lambda value: value // 8 * 8)  # 32 greys make a small file
     picture.save(PICTURE, optimize=True)
 
 
