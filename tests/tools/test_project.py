@@ -185,5 +185,7 @@ def test_the_package_s_version_stands_in_the_package_only():
 def test_each_module_has_its_section_on_the_page_of_the_package():
     page = (ROOT / "book" / "appendix" / "api.md").read_text("utf8")
     sections = re.findall(r"^\.\. automodule:: vaebook\.(\w+)$", page, re.M)
-    modules = [path.stem for path in ROOT.glob("src/vaebook/*.py") if path.stem[0] != "_"]
+    files = [*ROOT.glob("src/vaebook/*.py"), *ROOT.glob("src/vaebook/*/__init__.py")]
+    names = [path.parent.name if path.stem == "__init__" else path.stem for path in files]
+    modules = [name for name in names if name != "vaebook" and name[0] != "_"]
     assert sorted(sections) == sorted(modules)
