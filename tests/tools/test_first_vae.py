@@ -1,6 +1,7 @@
 """What judges the drawings of chapter 0."""
 
 import json
+import zipfile
 
 import first_vae
 import numpy as np
@@ -60,3 +61,15 @@ def test_the_model_in_the_package_is_the_one_that_the_command_trains():
     stored = load_recorded_model("first_vae")
     assert [w.shape for w in built.weights] == [w.shape for w in stored.weights]
     assert built.output_names == stored.output_names
+
+
+def test_a_setting_that_older_versions_of_keras_refuse_is_left_out():
+    config = {"seed": None, "input_axes": None, "layers": [{"quantization_config": None}]}
+    assert first_vae.without_newer_settings(config) == {"seed": None, "layers": [{}]}
+    assert first_vae.without_newer_settings({"input_axes": [0]}) == {"input_axes": [0]}
+
+
+def test_the_stored_model_has_no_setting_that_older_versions_refuse():
+    with zipfile.ZipFile(first_vae.MODEL) as archive:
+        config = archive.read("config.json").decode()
+    assert [name for name in first_vae.NEWER_SETTINGS if name in config] == []

@@ -12,6 +12,8 @@ distance  the Fréchet distance between its features of the drawn and of held-ou
 The draws are taken as they come. Chapters 0 and 1 show the record.
 """
 
+import json
+import zipfile
 from itertools import product
 from pathlib import Path
 
@@ -44,6 +46,7 @@ SETTINGS = {
 }
 MODEL = Path(str(RECORDS), "first_vae.keras")
 PICTURE = Path(__file__).parents[2] / "book" / "_static" / "first-digits.png"
+NEWER_SETTINGS = ("input_axes", "output_axes", "quantization_config")
 ROWS, COLUMNS, SCALE = 6, 8, 5
 
 
@@ -177,10 +180,35 @@ def ship(data, judge):
     # Without its optimizer the file is a third as large.
     model = keras.Model(trained.input, trained.output, name="vae")
     model.save(MODEL)
+    leave_out_newer_settings(MODEL)
     z = np.random.default_rng(shipped["seed"]).normal(size=(2_000, shipped["latent_dim"]))
     images = draw(model, z)
     save_picture(images[: ROWS * COLUMNS])
     return {**loss, "bytes": MODEL.stat().st_size, "draws": judge(images)}
+
+
+def leave_out_newer_settings(path):
+    """Take out of a saved model the unused settings that Keras 3.13 refuses to read."""
+    with zipfile.ZipFile(path) as archive:
+        files = {entry: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in files.items():
+            if entry.filename == "config.json":
+                content = json.dumps(without_newer_settings(json.loads(content))).encode()
+            archive.writestr(entry, content)
+
+
+def without_newer_settings(config):
+    """Return a configuration without the entries of NEWER_SETTINGS that are None."""
+    if isinstance(config, list):
+        return [without_newer_settings(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: without_newer_settings(value)
+        for name, value in config.items()
+        if not (name in NEWER_SETTINGS and value is None)
+    }
 
 
 def save_picture(images):
