@@ -145,7 +145,11 @@ def reload(case: Case) -> None:
             copy = keras.saving.load_model(path, safe_mode=True)
         except Exception as error:
             text = " ".join(str(error).split("Exception encountered: ")[-1].split())
-            case.find("does-not-reload", "model", f"{type(error).__name__}: {text[:160]}")
+            case.find(
+                "does-not-reload",
+                "model",
+                f"{type(error).__name__}: {text.split('. ')[0][:200]}",
+            )
             return
     ones, others = case.model.get_weights(), copy.get_weights()
     if len(ones) != len(others) or not all(map(np.array_equal, ones, others)):

@@ -68,8 +68,8 @@ def noise(case: Case) -> None:
         case.find(
             "same-noise",
             layer.name if place == "in" else f"what {layer.name} is given",
-            "equal samples come out different, and so does the same sample at the next call: "
-            "by the same noise",
+            "equal samples come out different, so there is noise, and the next call draws the "
+            "same noise again",
         )
     elif moving and not _moves_a_seed(case, moving[0][0]):
         _noise_in_a_graph(case, moving[0], data)

@@ -206,7 +206,7 @@ class Output:
     gradient_share: float | None = None
 
 
-@dataclass
+@dataclass(repr=False)
 class Audit:
     """The report of `audit`; print it, or let a notebook show it.
 
@@ -248,6 +248,8 @@ class Audit:
             for code, reason in self.not_checked.items():
                 lines += _wrapped(f"- {code}: {reason}", "  ")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self):
         parts = [_html_table(["output", *_COLUMNS], [_cells(row) for row in self.outputs])]
