@@ -27,10 +27,12 @@ def test_the_six_epochs_were_run_as_the_package_runs_them():
     assert (settings["images"], settings["batch_size"], settings["epochs"]) == (60_000, 128, 6)
 
 
-def test_the_six_epochs_have_three_seeds_at_three_learning_rates():
-    runs = {(run["learning_rate"], run["seed"]) for run in SIX_EPOCHS["runs"]}
-    assert runs == {(rate, seed) for rate in (1e-4, 5e-4, 1e-3) for seed in (1, 2, 3)}
-    assert len(SIX_EPOCHS["runs"]) == len(runs)
+def test_the_six_epochs_have_three_seeds_for_each_order_and_learning_rate():
+    runs = [(run["order"], run["learning_rate"], run["seed"]) for run in SIX_EPOCHS["runs"]]
+    wanted = {"repeated": (1e-4, 5e-4, 1e-3), "reshuffled": (5e-4,)}
+    assert sorted(runs) == sorted(
+        (order, rate, seed) for order in wanted for rate in wanted[order] for seed in (1, 2, 3)
+    )
 
 
 @pytest.mark.parametrize("run", SIX_EPOCHS["runs"], ids=lambda run: f"{run['learning_rate']:g}")
