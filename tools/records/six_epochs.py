@@ -2,7 +2,7 @@
 
 Six epochs on 60,000 images, for three seeds and three learning rates: part VI does not say
 which learning rate it used. After a seed, `fit` repeats one order of the images in every epoch.
-At the rate that fits best, three more runs reshuffle. Chapter 8 shows the record. Each run takes
+At the rate that fits best, three more runs reshuffle. Chapter 8 shows the record. Each takes
 minutes, so each is kept as soon as it is done.
 """
 
