@@ -121,7 +121,7 @@ def weight_variable(model: keras.Model) -> keras.Variable:
     Raises:
         ValueError: if its weight is a number, or if its losses read several variables.
 
-    Source: chapter 17.
+    Source: chapter 8.
     """
     found = [
         each.weight
