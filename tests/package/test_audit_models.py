@@ -635,3 +635,10 @@ def _encoder(model):
 
 def _image(made):
     return made["reconstruction"] if isinstance(made, dict) else made
+
+
+def test_an_output_beside_a_layer_that_adds_a_loss_is_no_fault():
+    route = ROUTES["kl_layer_with_code"]
+    report = audit(route.build(SPEC, weight=0.25, seed=1), IMAGES, route.targets(IMAGES))
+    assert report.findings == []
+    assert "output-without-loss" in [each.code for each in report.information]
