@@ -259,3 +259,14 @@ def test_the_kl_layer_s_weight_now_is_the_beta_now():
         weight.assign(value)
         betas.append(measured_beta(model, IMAGES, IMAGES, **functions(model)).beta)
     assert betas[1] == pytest.approx(2 * betas[0], rel=1e-3)
+
+
+def test_a_broken_metric_of_another_model_does_no_harm():
+    broken = keras.metrics.Mean()
+    broken.total._value = tf.Variable(np.zeros(0, "float32"))  # as a failed update leaves it
+    model = ROUTES["direct_outputs"].build(SPEC, weight=WEIGHT, seed=1)
+    found = measured_beta(
+        model, IMAGES, ROUTES["direct_outputs"].targets(IMAGES), **functions(model)
+    )
+    assert found.beta is not None
+    assert broken.total.numpy().shape == (0,)

@@ -50,4 +50,4 @@ def test_its_links_lead_within_it(printed):
 
 def test_its_solutions_are_printed(printed):
     text = "".join(page.extract_text() for page in printed.pages)
-    assert "The mean of 0 and 4 is 2." in text
+    assert "the mean of 0 and 4 is [2.]" in text

@@ -94,7 +94,9 @@ class Preserved:
         for part in self.parts:
             for variable in _attributes(part):
                 variables.setdefault(id(variable), variable)
-        self.values = [(each, np.array(each.numpy())) for each in variables.values()]
+        values = [(each, np.array(each.numpy())) for each in variables.values()]
+        # A metric whose update failed, of whichever model, may hold what cannot be set back.
+        self.values = [(each, value) for each, value in values if each.shape == value.shape]
         self.generators = [
             (each, each.bit_generator.state)
             for part in self.parts
@@ -119,8 +121,7 @@ class Preserved:
                 each seed, for a run with other noise.
         """
         for variable, value in self.values:
-            if variable.shape == value.shape:
-                variable.assign(value)
+            variable.assign(value)
         for generator, state in self.generators:
             generator.bit_generator.state = state
         random.seed(seed)
