@@ -67,7 +67,9 @@ def show_table(
         kind = f' class="{html.escape(marks[text])}"' if text in marks else ""
         return f'<td data-label="{html.escape(label)}"{kind}>{html.escape(text)}</td>'
 
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in heads)
+    # A name may break at its underscores, so that many columns fit.
+    broken = (html.escape(text).replace("_", "_<wbr>") for text in heads)
+    head = "".join(f'<th scope="col">{text}</th>' for text in broken)
     body = "".join(
         f'<tr><th scope="row">{html.escape(first)}</th>'
         + "".join(cell(text, label) for text, label in zip(rest, heads[1:], strict=True))
