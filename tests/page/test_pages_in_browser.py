@@ -138,7 +138,7 @@ def test_a_definition_shows_on_focus_and_goes_with_escape(browser, address):
     shown = "document.querySelectorAll('.tip:not([hidden])').length"
     assert browser.run(f"return {shown}") == 1
     words = browser.run("return document.querySelector('.tip:not([hidden])').innerText")
-    assert "nats" in words
+    assert "unit of information" in words
     browser.press(Keys.ESCAPE)
     assert browser.run(f"return {shown}") == 0
 
