@@ -611,8 +611,13 @@ BOOK = {
         "does-not-train",
         lambda: trap("layer_without_cast", "mixed_bfloat16"),
     ),
-    "chapter 12, a mean as regulariser": ("divided-by-batch", lambda: trap("mean_regularizer")),
 }
+# Keras 3.13 does not yet divide what a regulariser returns by the batch size.
+if tuple(map(int, keras.__version__.split(".")[:2])) > (3, 13):
+    BOOK["chapter 12, a mean as regulariser"] = (
+        "divided-by-batch",
+        lambda: trap("mean_regularizer"),
+    )
 
 
 @pytest.mark.parametrize("name", BOOK)
