@@ -12,6 +12,18 @@ from vaebook.losses import GaussianKL, ImageCrossentropy, KLLoss, LogVarLoss, Mu
 from vaebook.networks import build_decoder, build_encoder, build_pass_through_decoder
 from vaebook.routes import ROUTES
 
+# Keras 3.13 does not yet divide what an activity regulariser returns by the batch size.
+DIVIDES = tuple(map(int, keras.__version__.split(".")[:2])) > (3, 13)
+
+
+def skip_before_keras_3_14(name):
+    if not DIVIDES and name in (
+        "siamese, each branch regularised",
+        "a loss without regularisers",
+    ):
+        pytest.skip("before Keras 3.14 an activity regulariser grows with the batch")
+
+
 N = 8
 RNG = np.random.default_rng(1)
 FLAT = RNG.normal(size=(N, 4)).astype("float32")
@@ -438,6 +450,7 @@ CLEAN = {
 
 @pytest.mark.parametrize("name", CLEAN)
 def test_a_right_model_has_no_finding(name):
+    skip_before_keras_3_14(name)
     model, x, y = CLEAN[name]()
     report = audit(model, x, y, reload=False)
     assert report.findings == [], str(report)
@@ -494,6 +507,7 @@ SEEDED = {
 
 @pytest.mark.parametrize("name", SEEDED)
 def test_a_seeded_fault_is_found(name):
+    skip_before_keras_3_14(name)
     build, code = SEEDED[name]
     report = audit(*build(), reload=False)
     assert report.found(code), str(report)
@@ -612,8 +626,7 @@ BOOK = {
         lambda: trap("layer_without_cast", "mixed_bfloat16"),
     ),
 }
-# Keras 3.13 does not yet divide what a regulariser returns by the batch size.
-if tuple(map(int, keras.__version__.split(".")[:2])) > (3, 13):
+if DIVIDES:
     BOOK["chapter 12, a mean as regulariser"] = (
         "divided-by-batch",
         lambda: trap("mean_regularizer"),
