@@ -272,6 +272,17 @@ def losses_by_name_for_a_tuple():
     model.fit(x, Y, verbose=0)
 
 
+def target_of_another_structure():
+    model = two_outputs(loss={"image": "mse"})
+    model.fit(x, x, verbose=0)
+    model.fit(x, Y, verbose=0)
+
+
+def metric_without_every_target():
+    model = two_outputs(loss={"image": "mse"}, metrics={"image": ["mae"]})
+    model.fit(x, {"image": x}, verbose=0)
+
+
 RAISES = (
     close_over_a_tensor,
     lambda_without_registration,
@@ -286,6 +297,8 @@ RAISES = (
     target_left_out,
     target_under_a_wrong_key,
     target_in_a_dict_for_one_output,
+    target_of_another_structure,
+    metric_without_every_target,
     loss_under_a_wrong_key,
     one_loss_weight_of_two,
     metric_under_a_wrong_key,
