@@ -33,11 +33,11 @@ def test_each_kind_of_model_was_trained_once_from_each_seed(module, kind, kinds)
     assert trained == list(product(settings["seed"], settings[kinds]))
 
 
-def test_a_judgement_counts_sure_images_and_those_of_the_commonest_class():
+def test_a_judgement_is_each_judge_s_share_of_sure_images():
     said = np.array([[0.95, 0.05], [0.92, 0.08], [0.6, 0.4], [0.2, 0.8]])
     judge = SimpleNamespace(predict=lambda images, **options: said)
     found = plain_autoencoder.judgement([judge, judge], np.zeros((4, 28, 28, 1)))
-    assert found == {"sure": [0.5, 0.5], "same": [0.75, 0.75]}
+    assert found == [0.5, 0.5]
 
 
 def test_the_scaled_source_has_the_size_of_the_codes_and_not_their_place():

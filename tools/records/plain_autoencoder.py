@@ -5,7 +5,6 @@ the codes, and what classifiers of the training images say of the drawings. One 
 have a taste of its own, so there are three.
 
 sure  the share of drawings to which it gives one class with more than 0.9
-same  the share of drawings in the class that it sees most often
 
 The codes to draw from come from four sources:
 
@@ -93,11 +92,7 @@ def train_judge(data, seed):
 def judgement(judges, images):
     """Return what each judge says of these images."""
     said = [judge.predict(images, batch_size=500, verbose=0) for judge in judges]
-    classes = [np.bincount(each.argmax(axis=-1), minlength=10) for each in said]
-    return {
-        "sure": [float(np.mean(each.max(axis=-1) > SETTINGS["sure"])) for each in said],
-        "same": [float(counts.max() / counts.sum()) for counts in classes],
-    }
+    return [float(np.mean(each.max(axis=-1) > SETTINGS["sure"])) for each in said]
 
 
 def sources(codes, held_out, seed):
@@ -119,16 +114,16 @@ def judged(latent_dim, seed, data, judges):
     encoder, decoder = model.layers
     codes = encoder.predict(data.x_train[: SETTINGS["codes"]], verbose=0)
     held_out = encoder.predict(data.x_test, verbose=0)
-    drawn = {}
+    shares = {}
     for source, z in sources(codes, held_out, seed).items():
         images = decoder.predict(z.astype("float32"), batch_size=500, verbose=0)
-        drawn[source] = judgement(judges, images)
+        shares[source] = judgement(judges, images)
     return {
         "latent_dim": latent_dim,
         "seed": seed,
         "loss": model.evaluate(data.x_test, data.x_test, batch_size=500, verbose=0),
         "spread": float(codes.std(axis=0).mean()),
-        "drawn": drawn,
+        "sure": shares,
     }
 
 
