@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers, ops
 from vaebook.audit import audit, measured_beta
 from vaebook.behaviours import SPEC
-from vaebook.layers import KLDivergence
-from vaebook.losses import GaussianKL, beta_from_weight, beta_of_reductions
+from vaebook.layers import Sampling
+from vaebook.losses import beta_from_weight, beta_of_reductions
 from vaebook.routes import ROUTES
 
 N, PIXELS, WEIGHT = 8, 64, 0.25
@@ -199,6 +199,22 @@ def test_the_slip_in_the_noise_has_no_beta_but_that_of_its_formula():
     assert found.kl_factor / found.reconstruction_factor == pytest.approx(
         beta_of_reductions((8, 8, 1), 2, **MEANS, kl_factor=5e-4), rel=1e-2
     )
+
+
+def test_a_right_draw_that_leads_nowhere_does_not_hide_the_slip():
+    class Decoy(VAE):
+        def __init__(self, *given, **options):
+            super().__init__(*given, **options)
+            self.decoy = Sampling(seed=1)
+
+        def made(self, x, training=None):
+            self.decoy(list(self.codes(x, training)))
+            return super().made(x, training)
+
+    model = Decoy(objective(), spread=1.0)
+    model.compile("adam")
+    found = measured(model)
+    assert "exp(log_var), not exp(½ log_var)" in found.why
 
 
 def test_a_reconstruction_without_its_noise_is_not_explained():
