@@ -32,7 +32,8 @@ class ExactBackup(keras.callbacks.Callback):
 
     Run the same program again, with the same path. It finds the backup and goes on behind
     the last batch that the backup saw. Weights, optimizer, noise, order of the data, logs
-    and callbacks are then those of a run that was never killed, bit for bit.
+    and callbacks are then those of a run that was never killed, bit for bit, on the same
+    machine and one device::
 
         backup = ExactBackup("run.backup", every=100)
         model.fit(
@@ -48,8 +49,10 @@ class ExactBackup(keras.callbacks.Callback):
     finished run keeps its last backup: with more `epochs` it goes on, otherwise `fit` loads
     the result and trains no more.
 
-    Before it goes on, it takes one training step, so that Keras makes the variables that it makes
-    late, and then sets all of them. Not saved are files that other callbacks write, and noise whose state is hidden in
+    Before it goes on, it takes one training step, so that Keras makes the variables that it
+    makes late, and then sets all of them.
+
+    Not saved are files that other callbacks write, and noise whose state is hidden in
     TensorFlow, as that of `tf.random.normal`: use a `keras.random.SeedGenerator`. After
     going on within an epoch, the batch numbers that callbacks get start at 0 again.
 
@@ -70,7 +73,7 @@ class ExactBackup(keras.callbacks.Callback):
         super().__init__()
         self.path = Path(path)
         self.every = None if every is None else whole("every", every)
-        self.damaged = False  # whether the file at path may not replace the older one
+        self._damaged = False  # whether the file at path may not replace the older one
         self._initial = {}  # the attributes of other callbacks before training, by id
         self._others = None
         self._data = None
@@ -262,10 +265,10 @@ class ExactBackup(keras.callbacks.Callback):
             file.flush()
             os.fsync(file.fileno())
         # Whenever the program is killed, one of the two names leads to a whole file.
-        if self.path.exists() and not self.damaged:
+        if self.path.exists() and not self._damaged:
             os.replace(self.path, self.previous)
         os.replace(beside, self.path)
-        self.damaged = False
+        self._damaged = False
         self._saved_at = self._done
 
     def _load(self):
@@ -278,7 +281,7 @@ class ExactBackup(keras.callbacks.Callback):
             if there != [self.path, self.previous]:
                 raise
             loaded = _read(self.previous)
-            self.damaged = True
+            self._damaged = True
             warnings.warn(f"{error} Going on from {self.previous}.", stacklevel=2)
             return loaded
 
