@@ -249,7 +249,10 @@ def load_weights_before_the_optimizer_is_built():
         model = one_output("mse")
         model.fit(x, x, verbose=0)
         model.save_weights(path)
-        one_output("mse").load_weights(path)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            one_output("mse").load_weights(path)
+    raise next(each.message for each in caught if each.category is UserWarning)
 
 
 def weights_of_other_shapes():
