@@ -11,12 +11,12 @@ batch normalisation, a scheduled weight, validation, and callbacks with a state.
 """
 
 import argparse
+import contextlib
 import hashlib
-import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -119,14 +119,24 @@ def model_and_targets(name, steps, weight, x):
 
 
 class Tell(keras.callbacks.Callback):
-    """Say after each execution that it is done."""
+    """Call a function after each execution."""
+
+    def __init__(self, tell):
+        super().__init__()
+        self.tell = tell
 
     def on_train_batch_end(self, batch, logs=None):
-        print("batch", batch, flush=True)
+        self.tell()
 
 
-def train(name, steps, folder, tell=False):
-    """Train a case, going on if it was interrupted, and return what there is to compare."""
+def train(name, steps, folder, tell):
+    """Train a case, going on if it was interrupted, and return what there is to compare.
+
+    Args:
+        name, steps: a case: a name of `NAMES`, and its steps in an execution.
+        folder: of the backup.
+        tell: a function that is called after each execution.
+    """
     keras.utils.set_random_seed(SEED)
     x, weight = data(), keras.Variable(0.0)
     model, y = model_and_targets(name, steps, weight, x)
@@ -145,7 +155,7 @@ def train(name, steps, folder, tell=False):
         validation_data=(x[:BATCH], {key: each[:BATCH] for key, each in y.items()})
         if isinstance(y, dict)
         else (x[:BATCH], y[:BATCH]),
-        callbacks=[*callbacks, Tell()] if tell else callbacks,
+        callbacks=[*callbacks, Tell(tell)],
     ).history
     variables = _variables_of(model)
     noise = [each for each in variables if "seed_generator" in getattr(each, "path", "")]
@@ -167,47 +177,72 @@ def digest(variables):
     return content.hexdigest()
 
 
-def start(name, steps, folder):
-    command = [sys.executable, __file__, name, "--child", folder, "--steps", str(steps)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def child(name, steps, folder, end):
+    end.send(train(name, steps, folder, lambda: end.send("batch")))
+    end.close()
 
 
-def kill(name, steps, folder, after, delay):
+def start(name, steps, folder, method):
+    """Start a training in a process of its own; return the process, and what it says."""
+    context = multiprocessing.get_context(method)
+    said, end = context.Pipe(duplex=False)
+    process = context.Process(target=child, args=(name, steps, str(folder), end))
+    process.start()
+    end.close()
+    return process, said
+
+
+def kill(name, steps, folder, after, delay, method):
     """Start a training, kill it after some executions; return how many there were."""
-    with start(name, steps, folder) as child:
-        seen = 0
-        for line in child.stdout:
-            seen += line.startswith("batch")
-            if seen == after:
-                break
+    process, said = start(name, steps, folder, method)
+    seen = 0
+    with contextlib.suppress(EOFError):
+        while seen < after and said.recv() == "batch":
+            seen += 1
         time.sleep(delay)
-        child.send_signal(signal.SIGKILL)
-        seen += sum(line.startswith("batch") for line in child.stdout)
-    if child.returncode != -signal.SIGKILL:
+        process.kill()  # SIGKILL
+        while said.recv() == "batch":
+            seen += 1
+    process.join()
+    if process.exitcode != -signal.SIGKILL:
         raise RuntimeError(f"Expected {name} to be killed. Received: it ended before.")
     return seen
 
 
-def finish(name, steps, folder):
+def finish(name, steps, folder, method):
     """Start a training and let it end; return what there is to compare."""
-    with start(name, steps, folder) as child:
-        said = child.stdout.read()
-    if child.returncode:
-        raise RuntimeError(f"Expected {name} to end well. Received: code {child.returncode}.")
-    return json.loads(said.splitlines()[-1])
+    process, said = start(name, steps, folder, method)
+    ended = "batch"
+    with contextlib.suppress(EOFError):
+        while ended == "batch":
+            ended = said.recv()
+    process.join()
+    if process.exitcode or ended == "batch":
+        raise RuntimeError(
+            f"Expected {name} to end well. Received: exit code {process.exitcode}."
+        )
+    return ended
 
 
-def compare(name, steps, kills=KILLS, seed=SEED):
-    """Return a row: after how many executions a case was killed, and what came out alike."""
+def compare(name, steps, kills=KILLS, seed=SEED, method="fork"):
+    """Return a row: after how many executions a case was killed, and what came out alike.
+
+    Args:
+        name, steps: a case.
+        kills: how often it is killed.
+        seed: of the moments at which it is killed.
+        method: "fork" is fast, but only as long as this process has computed nothing with
+            TensorFlow; "spawn" imports TensorFlow anew each time.
+    """
     chance = random.Random(f"{name} {steps} {seed}")
     executions = EPOCHS * -(-IMAGES // (BATCH * steps))
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
-        whole = json.loads(json.dumps(train(name, steps, other)))
+        whole = finish(name, steps, other, method)
         after = []
         for _ in range(kills):
             at = chance.randint(1, executions // (kills + 1))
-            after.append(kill(name, steps, folder, at, 0.01 * chance.random()))
-        ended = finish(name, steps, folder)
+            after.append(kill(name, steps, folder, at, 0.01 * chance.random(), method))
+        ended = finish(name, steps, folder, method)
     same = {what: whole[what] == ended[what] for what in COMPARED}
     return {"case": name, "steps_per_execution": steps, "killed_after": after, "same": same}
 
@@ -217,15 +252,10 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="CASE", help=", ".join(NAMES))
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=1, help=argparse.SUPPRESS)
     args = parser.parse_args()
     unknown = sorted(set(args.names) - set(NAMES))
     if unknown:
         parser.error(f"Expected cases out of {NAMES}. Received: {unknown}.")
-    if args.child:
-        print(json.dumps(train(args.names[0], args.steps, args.child, tell=True)))
-        return
     rows = []
     for name in args.names or NAMES:
         for steps in STEPS:

@@ -7,7 +7,7 @@ import pytest
 
 
 def test_a_killed_training_ends_as_one_that_was_not():
-    row = killed.compare("direct_outputs", steps=1, kills=1)
+    row = killed.compare("direct_outputs", steps=1, kills=1, method="spawn")
     assert row["killed_after"][0] >= 1
     assert row["same"] == dict.fromkeys(killed.COMPARED, True)
 
