@@ -371,8 +371,6 @@ def _variables_of(model):
             found.append(each)
         elif isinstance(each, keras.random.SeedGenerator | tf.random.Generator):
             found.append(each.state)
-        elif isinstance(each, keras.metrics.Metric):
-            found += each.variables
     found.sort(key=lambda variable: _described(variable)[0])
     return list({id(each): each for each in [*known, *found]}.values())
 
