@@ -25,6 +25,8 @@ OTHER_NAMES = (
     (r"\bnan\b", "NaN not a number"),
     (r"binary cross-entropy|binary_crossentropy", "BCE reconstruction loss"),
     (r"GradientTape", "custom training loop gradient tape"),
+    (r"transfer learning", "fine-tuning finetune pretrained freeze layers"),
+    (r"BackupAndRestore", "resume training continue interrupted checkpoint"),
     (r"anneal|WeightScheduler|warm-up", "KL annealing warmup"),
 )
 

@@ -199,6 +199,81 @@ def load_by_name():
         two_outputs().load_weights(path, by_name=True)
 
 
+def saved_and_loaded(model, name="model.keras"):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        model.save(path)
+        return keras.saving.load_model(path)
+
+
+def one_output(loss):
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2)])
+    model.compile("adam", loss=loss)
+    return model
+
+
+def squared(y_true, y_pred):
+    return ops.square(y_true - y_pred)
+
+
+def loss_function_without_registration():
+    saved_and_loaded(one_output(squared))
+
+
+class Around(layers.Layer):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+def layer_as_an_argument():
+    save_and_load(Around(layers.Dense(2)))
+
+
+def train_what_was_loaded_from_h5():
+    saved_and_loaded(one_output(keras.losses.MeanSquaredError()), "model.h5").fit(
+        x, x, verbose=0
+    )
+
+
+def load_a_loss_named_in_h5():
+    saved_and_loaded(one_output("mse"), "model.h5")
+
+
+def load_weights_before_the_optimizer_is_built():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.weights.h5")
+        model = one_output("mse")
+        model.fit(x, x, verbose=0)
+        model.save_weights(path)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            one_output("mse").load_weights(path)
+    raise next(each.message for each in caught if each.category is UserWarning)
+
+
+def weights_of_other_shapes():
+    inputs = keras.Input((2,))
+    keras.Model(inputs, layers.Dense(3)(inputs)).set_weights(one_output("mse").get_weights())
+
+
+def save_the_best_of_what_is_not_logged():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        fit(
+            callbacks=[
+                keras.callbacks.ModelCheckpoint(path, "val_mu_loss", 0, True, mode="min")
+            ]
+        )
+
+
+def stop_early_on_what_is_not_logged():
+    fit(callbacks=[keras.callbacks.EarlyStopping("val_mu_loss", mode="min")])
+
+
 def model_without_call():
     class Empty(keras.Model):
         pass
@@ -292,6 +367,14 @@ RAISES = (
     save_before_a_call,
     load_before_a_call,
     load_by_name,
+    loss_function_without_registration,
+    layer_as_an_argument,
+    train_what_was_loaded_from_h5,
+    load_a_loss_named_in_h5,
+    load_weights_before_the_optimizer_is_built,
+    weights_of_other_shapes,
+    save_the_best_of_what_is_not_logged,
+    stop_early_on_what_is_not_logged,
     shape_from_a_number,
     units_from_numpy,
     target_left_out,
