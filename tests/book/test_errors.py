@@ -90,6 +90,10 @@ def add_a_function_as_loss():
     AddLoss()(x)
 
 
+def add_the_loss_to_a_tensor():
+    keras.Input((2,)).add_loss(0.0)
+
+
 def layer_of_your_own_at_each_step():
     layers.TimeDistributed(Unregistered())(keras.Input((3, 2)))
 
@@ -272,6 +276,10 @@ def loss_of_one_output_without_a_gradient():
     fit(loss=free)
 
 
+def checkpoint_of_weights_as_h5():
+    keras.callbacks.ModelCheckpoint("vae.h5", save_weights_only=True)
+
+
 def stop_early_on_a_loss():
     fit(callbacks=[keras.callbacks.EarlyStopping(monitor="mu_loss")])
 
@@ -323,9 +331,11 @@ RAISES = (
     target_of_another_length,
     generator_that_yields_a_list,
     stop_early_on_a_loss,
+    checkpoint_of_weights_as_h5,
     add_a_bfloat16_loss,
     add_a_symbolic_loss,
     add_a_function_as_loss,
+    add_the_loss_to_a_tensor,
     layer_of_your_own_at_each_step,
     validate_without_test_step,
     no_loss_in_compile,

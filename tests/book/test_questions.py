@@ -26,7 +26,7 @@ def groups_of(page):
         title: [
             re.split(r" *(?<!\\)\| *", line.strip("| "))
             for line in text.splitlines()
-            if re.match(r"\| (?!question |-)", line)
+            if re.match(r"\| (?!question |subject |-)", line)
         ]
         for title, text in zip(parts[::2], parts[1::2], strict=True)
     }
