@@ -29,6 +29,7 @@ TESTS = {
     "book/appendix/claims.md": "tests/book/test_claims.py",
     "book/appendix/errors.md": "tests/book/test_errors.py",
     "book/appendix/from-keras-2.md": "tests/book/test_porting.py",
+    "book/_ext/search_words.py": "tests/book/test_search_words.py",
     "book/appendix/programs.md": "tests/book/test_questions.py",
     "book/appendix/questions.md": "tests/book/test_questions.py",
     "book/appendix/reports.md": "tests/book/test_reports.py",
