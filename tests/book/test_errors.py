@@ -81,6 +81,23 @@ def add_a_symbolic_loss():
     model.add_loss(ops.mean(model.output))
 
 
+def add_a_function_as_loss():
+    class AddLoss(layers.Layer):
+        def call(self, inputs):
+            self.add_loss(lambda: ops.mean(inputs))
+            return inputs
+
+    AddLoss()(x)
+
+
+def add_the_loss_to_a_tensor():
+    keras.Input((2,)).add_loss(0.0)
+
+
+def layer_of_your_own_at_each_step():
+    layers.TimeDistributed(Unregistered())(keras.Input((3, 2)))
+
+
 def validate_without_test_step():
     class Model(keras.Model):
         def call(self, inputs):
@@ -140,6 +157,14 @@ def loss_under_a_wrong_key():
 
 def one_loss_weight_of_two():
     fit(loss_weights={"image": 1.0})
+
+
+def one_loss_for_two_outputs_and_two_weights():
+    fit(loss="mse", loss_weights={"image": 1.0, "mu": 1.0})
+
+
+def one_loss_in_a_list_for_a_dict_of_two():
+    fit(loss=["mse"])
 
 
 def target_none():
@@ -326,6 +351,10 @@ def loss_of_one_output_without_a_gradient():
     fit(loss=free)
 
 
+def checkpoint_of_weights_as_h5():
+    keras.callbacks.ModelCheckpoint("vae.h5", save_weights_only=True)
+
+
 def stop_early_on_a_loss():
     fit(callbacks=[keras.callbacks.EarlyStopping(monitor="mu_loss")])
 
@@ -384,6 +413,8 @@ RAISES = (
     metric_without_every_target,
     loss_under_a_wrong_key,
     one_loss_weight_of_two,
+    one_loss_for_two_outputs_and_two_weights,
+    one_loss_in_a_list_for_a_dict_of_two,
     metric_under_a_wrong_key,
     class_weight_for_two_outputs,
     sample_weight_of_one_output,
@@ -396,8 +427,12 @@ RAISES = (
     target_of_another_length,
     generator_that_yields_a_list,
     stop_early_on_a_loss,
+    checkpoint_of_weights_as_h5,
     add_a_bfloat16_loss,
     add_a_symbolic_loss,
+    add_a_function_as_loss,
+    add_the_loss_to_a_tensor,
+    layer_of_your_own_at_each_step,
     validate_without_test_step,
     no_loss_in_compile,
     name_a_method_losses,
