@@ -65,7 +65,7 @@ SUBJECTS = (
     ("06-", "an-output-without-a-loss", "loss None; output without loss"),
     ("06-", "subclassed-models", "subclassed model"),
     ("06-", "a-trap-the-loss-that-returns-one-number", "scalar loss; loss of one number"),
-    ("07-", "how-small-may-it-be", "dummy target; y_true ignored; no labels"),
+    ("07-", "what-keras-checks", "dummy target; y_true ignored; no labels"),
     ("07-", "targets-made-batch-by-batch", "tf.data; data generator"),
     ("08-", "earlystopping-and-modelcheckpoint-on-one-output", "EarlyStopping monitor"),
     (
