@@ -204,7 +204,9 @@ def test_the_slip_in_the_noise_has_no_beta_but_that_of_its_formula():
 
 
 def test_a_right_draw_that_leads_nowhere_does_not_hide_the_slip():
-    model = vae(objective(), spread=1.0, decoy=Sampling(seed=1))
+    decoy = Sampling(seed=1)
+    decoy([np.zeros((1, 2)), np.zeros((1, 2))])  # so that it is built
+    model = vae(objective(), spread=1.0, decoy=decoy)
     found = measured(model)
     assert "exp(log_var), not exp(½ log_var)" in found.why
 
