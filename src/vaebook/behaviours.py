@@ -28,14 +28,10 @@ from vaebook._small import (
     cell,
     grey_images,
     noise_of,
+    reference_of,
 )
 from vaebook._small import SEED as SEED
-from vaebook.reference import (
-    GradientKeeper,
-    loss_and_gradients,
-    losses_of_images,
-    relative_error,
-)
+from vaebook.reference import GradientKeeper, relative_error
 from vaebook.replicas import REPLICA_CHECKS as REPLICA_CHECKS
 from vaebook.replicas import TRAP_REPLICA_CHECKS as TRAP_REPLICA_CHECKS
 from vaebook.replicas import check_on_replicas as check_on_replicas
@@ -45,12 +41,11 @@ from vaebook.training import weight_variable
 from vaebook.traps import TRAPS as TRAPS
 
 
-def _reference(compiled=False, factors=1.0, kl_factors=WEIGHT):
-    model = build_small(ROUTES["direct_outputs"])
+def _reference(route, compiled=False, factors=1.0, kl_factors=WEIGHT):
+    model = build_small(route if route.reference else ROUTES["direct_outputs"])
     noise = noise_of(model, IMAGES, compiled)
-    return loss_and_gradients(
-        SPEC, model.get_weights(), grey_images(), noise, factors, kl_factors
-    )
+    right = reference_of(route)
+    return right(model.get_weights(), grey_images(), noise, factors, kl_factors)
 
 
 def _gradient_cell(route, tolerance, compiled=False, **options):
@@ -62,7 +57,7 @@ def _gradient_cell(route, tolerance, compiled=False, **options):
 def _gradient_cell_of(model, keeper, route, tolerance, compiled=False):
     x = grey_images()
     loss = model.train_on_batch(x, route.targets(x), return_dict=True)["loss"]
-    expected, right = _reference(compiled)
+    expected, right = _reference(route, compiled)
     error = relative_error(keeper.kept, right)
     holds = error < tolerance and abs(loss / expected - 1) < tolerance
     return cell(holds, "gradient right" if holds else "gradient wrong", error)
@@ -108,7 +103,7 @@ def sample_weight(route):
         "neither": (1.0, WEIGHT),
     }
     errors = {
-        name: relative_error(keeper.kept, _reference(factors=factors, kl_factors=kl)[1])
+        name: relative_error(keeper.kept, _reference(route, factors=factors, kl_factors=kl)[1])
         for name, (factors, kl) in candidates.items()
     }
     best = min(errors, key=errors.get)
@@ -120,12 +115,12 @@ def sample_weight(route):
 def _uneven_logs(route):
     """Evaluate 6 and 2 images; return the logs and the mean loss over the images."""
     x = grey_images()
-    model = build_small(ROUTES["direct_outputs"])
-    weights = model.get_weights()
+    model = build_small(route if route.reference else ROUTES["direct_outputs"])
+    weights, right = model.get_weights(), reference_of(route)
     expected = 0.0
     for part in (x[:6], x[6:]):
-        reconstruction, k = losses_of_images(SPEC, weights, part, noise_of(model, len(part)))
-        expected += float(np.sum(reconstruction + WEIGHT * k)) / IMAGES
+        loss, _ = right(weights, part, noise_of(model, len(part)), 1.0, WEIGHT)
+        expected += loss * len(part) / IMAGES
     # In a graph: in eager mode Keras knows the size of a batch, and its parts do add up.
     logs = build_small(route).evaluate(
         x, route.targets(x), batch_size=6, verbose=0, return_dict=True
@@ -247,7 +242,7 @@ def regularizer(route):
     kernel.regularizer = keras.regularizers.L2(0.5)  # ½ w², whose gradient is w
     x, w = grey_images(), kernel.numpy().astype("float64")
     logs = model.train_on_batch(x, route.targets(x), return_dict=True)
-    loss, right = _reference()
+    loss, right = _reference(route)
     index = [id(variable) for variable in model.trainable_variables].index(id(kernel))
     right[index] = right[index] + w
     error = relative_error(keeper.kept, right)
