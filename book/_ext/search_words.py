@@ -26,6 +26,9 @@ OTHER_NAMES = (
     (r"binary cross-entropy|binary_crossentropy", "BCE reconstruction loss"),
     (r"GradientTape", "custom training loop gradient tape"),
     (r"anneal|WeightScheduler|warm-up", "KL annealing warmup"),
+    (r"missing labels?|mask_missing", "mask masking partial labels semi-supervised"),
+    (r"class_weight", "class weights imbalanced unbalanced classes"),
+    (r"multi-task|three heads", "multi-task multitask learning multi-output heads"),
 )
 
 

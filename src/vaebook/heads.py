@@ -31,7 +31,7 @@ def slants(images: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: for other images, or one without ink in two rows.
 
-    Source: the moments that Hu (1962) describes a shape by; chapter 16.
+    Source: chapter 16.
     """
     pixels("images", images)
     if images.shape[-1] != 1:
