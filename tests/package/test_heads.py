@@ -211,8 +211,9 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     inputs, keeper = keras.Input((1,)), GradientKeeper()
     model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="zeros")(inputs))
     model.compile(keeper, loss=MaskedLoss("mse"))
-x, y = np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [np.nan], [5.0]])
-model.fit(x, y, batch_size=3, shuffle=False, verbose=0)
+x = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0])[:, np.newaxis]
+y = np.array([0.0, 0.0, 0.0, 0.0, 1.0, np.nan, 5.0])[:, np.newaxis]
+model.fit(x, y, batch_size=4, shuffle=False, verbose=0)  # the last batch: 2 and 1 samples
 print(*(float(gradient) for gradient in keeper.kept))
 """
 
