@@ -214,7 +214,7 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
 x = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0])[:, np.newaxis]
 y = np.array([0.0, 0.0, 0.0, 0.0, 1.0, np.nan, 5.0])[:, np.newaxis]
 model.fit(x, y, batch_size=4, shuffle=False, verbose=0)  # the last batch: 2 and 1 samples
-print(*(float(gradient) for gradient in keeper.kept))
+print(*(gradient.item() for gradient in keeper.kept))
 """
 
 
