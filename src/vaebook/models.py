@@ -6,6 +6,7 @@ weight. The third learns how much each of several tasks weighs.
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -143,8 +144,11 @@ class TrainStepVAE(_EncoderAndDecoder):
             # With mixed_float16 the optimizer enlarges the loss, or gradients vanish.
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if variables:
+            gradients = tape.gradient(scaled, variables)
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        else:  # as Keras's own step does
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         return logs
 
     def test_step(self, data):
