@@ -41,6 +41,9 @@ OTHER_NAMES = (
     (r"transfer learning", "fine-tuning finetune pretrained freeze layers"),
     (r"BackupAndRestore", "resume training continue interrupted checkpoint"),
     (r"anneal|WeightScheduler|warm-up", "KL annealing warmup"),
+    (r"missing labels?|mask_missing", "mask masking partial labels semi-supervised"),
+    (r"class_weight", "class weights imbalanced unbalanced classes"),
+    (r"multi-task|three heads", "multi-task multitask learning multi-output heads"),
 )
 
 # The head of a page's name, the section's anchor, and what people type.

@@ -33,6 +33,7 @@ from vaebook._small import (
     cell,
     grey_images,
     noise_of,
+    reference_of,
 )
 from vaebook._small import SEED as SEED
 from vaebook.audit._probe import Probe
@@ -46,12 +47,7 @@ from vaebook.audit._questions import (
     sum_of_parts,
     weighted_by_mean,
 )
-from vaebook.reference import (
-    GradientKeeper,
-    loss_and_gradients,
-    losses_of_images,
-    relative_error,
-)
+from vaebook.reference import GradientKeeper, relative_error
 from vaebook.replicas import REPLICA_CHECKS as REPLICA_CHECKS
 from vaebook.replicas import TRAP_REPLICA_CHECKS as TRAP_REPLICA_CHECKS
 from vaebook.replicas import check_on_replicas as check_on_replicas
@@ -61,12 +57,11 @@ from vaebook.training import weight_variable
 from vaebook.traps import TRAPS as TRAPS
 
 
-def _reference(compiled=False, factors=1.0, kl_factors=WEIGHT):
-    model = build_small(ROUTES["direct_outputs"])
+def _reference(route, compiled=False, factors=1.0, kl_factors=WEIGHT):
+    model = build_small(route if route.reference else ROUTES["direct_outputs"])
     noise = noise_of(model, IMAGES, compiled)
-    return loss_and_gradients(
-        SPEC, model.get_weights(), grey_images(), noise, factors, kl_factors
-    )
+    right = reference_of(route)
+    return right(model.get_weights(), grey_images(), noise, factors, kl_factors)
 
 
 def _gradient_cell(route, tolerance, compiled=False, **options):
@@ -78,7 +73,7 @@ def _gradient_cell(route, tolerance, compiled=False, **options):
 def _gradient_cell_of(model, keeper, route, tolerance, compiled=False):
     x = grey_images()
     loss = model.train_on_batch(x, route.targets(x), return_dict=True)["loss"]
-    expected, right = _reference(compiled)
+    expected, right = _reference(route, compiled)
     error = relative_error(keeper.kept, right)
     holds = error < tolerance and abs(loss / expected - 1) < tolerance
     return cell(holds, "gradient right" if holds else "gradient wrong", error)
@@ -134,10 +129,11 @@ def sample_weight(route):
         blind = weighted_by_mean(probe, IMAGES)
         received = _gradients(probe, probe.step(sample_weight=weights))
         terms = [key for key, value in whole.contributions.items() if value]
-    loss, _ = _reference()
-    kl, _ = _reference(factors=0.0)
+    loss, _ = _reference(route)
+    kl, _ = _reference(route, factors=0.0)
     factors = (SAMPLE_WEIGHTS, SAMPLE_WEIGHTS * WEIGHT)
-    error = relative_error(received, _reference(factors=factors[0], kl_factors=factors[1])[1])
+    _, right = _reference(route, factors=factors[0], kl_factors=factors[1])
+    error = relative_error(received, right)
     reached = {kl: "reconstruction only", loss: "neither", 0.0: "both terms"}
     found = [words for value, words in reached.items() if abs(left - value) < 10 * EXACT * loss]
     shows = found[0] if found else "something else"
@@ -152,12 +148,12 @@ def sample_weight(route):
 def _uneven_logs(route):
     """Evaluate 6 and 2 images; return the logs and the mean loss over the images."""
     x = grey_images()
-    model = build_small(ROUTES["direct_outputs"])
-    weights = model.get_weights()
+    model = build_small(route if route.reference else ROUTES["direct_outputs"])
+    weights, right = model.get_weights(), reference_of(route)
     expected = 0.0
     for part in (x[:6], x[6:]):
-        reconstruction, k = losses_of_images(SPEC, weights, part, noise_of(model, len(part)))
-        expected += float(np.sum(reconstruction + WEIGHT * k)) / IMAGES
+        loss, _ = right(weights, part, noise_of(model, len(part)), 1.0, WEIGHT)
+        expected += loss * len(part) / IMAGES
     with _probe(route, build_small(route)) as probe:
         probe.step()
         return logs_of_batches(probe, 6), expected
@@ -273,7 +269,7 @@ def regularizer(route):
         _, penalty, adds = regularisers(probe, step)
         received = _gradients(probe, step)
         index = [id(variable) for variable in probe.variables].index(id(kernel))
-    loss, right = _reference()
+    loss, right = _reference(route)
     right[index] = right[index] + w
     error = relative_error(received, right)
     holds = (

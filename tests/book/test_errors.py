@@ -312,6 +312,31 @@ def class_weight_for_two_outputs():
     two_outputs().fit(x, Y, class_weight={0: 1.0, 1: 2.0}, verbose=0)
 
 
+class WeightedBatches(keras.utils.PyDataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, number):
+        return x, Y, dict.fromkeys(Y, np.ones(4))
+
+
+def class_weight_beside_sample_weight():
+    two_outputs().fit(WeightedBatches(), class_weight={0: 1.0}, shuffle=False, verbose=0)
+
+
+def sample_weight_of_one_output_of_a_batch():
+    two_outputs().train_on_batch(x, Y, {"image": np.ones(4)})
+
+
+def missing_class_with_weight_0():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss(np.array([0, -1]), np.zeros((2, 3), "float32"), np.array([1.0, 0.0]))
+
+
+def metrics_in_a_string():
+    fit(metrics="accuracy")
+
+
 def metric_under_a_wrong_key():
     fit(metrics={"image": ["mse"], "mean": ["mse"]})
 
@@ -416,8 +441,12 @@ RAISES = (
     one_loss_for_two_outputs_and_two_weights,
     one_loss_in_a_list_for_a_dict_of_two,
     metric_under_a_wrong_key,
+    metrics_in_a_string,
     class_weight_for_two_outputs,
+    class_weight_beside_sample_weight,
     sample_weight_of_one_output,
+    sample_weight_of_one_output_of_a_batch,
+    missing_class_with_weight_0,
     sample_weights_in_a_dict_for_a_list_of_outputs,
     losses_by_name_for_a_tuple,
     loss_without_a_gradient,
