@@ -57,7 +57,8 @@ def git(*arguments):
 def changed():
     """Return the files that differ from where this branch left main, new ones included."""
     heads = [head for head in ("origin/main", "main") if git("rev-parse", "--verify", head)]
-    base = git("merge-base", "HEAD", heads[0])[0] if heads else "HEAD"
+    common = git("merge-base", "HEAD", heads[0]) if heads else []  # a shallow clone has none
+    base = common[0] if common else "HEAD"
     return git("diff", "--name-only", base) + git("ls-files", "--others", "--exclude-standard")
 
 

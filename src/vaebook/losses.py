@@ -38,10 +38,15 @@ def _may_be_equal(one, other):
     )
 
 
+def value_of(variable: keras.Variable) -> float:
+    """Return what a scalar variable holds, also if it was made inside a strategy's scope."""
+    return float(ops.convert_to_numpy(variable))  # float(variable) fails for one on replicas
+
+
 def _check_weight(weight):
     """Return a weight as a float, or the variable that holds it."""
     if isinstance(weight, keras.Variable):
-        finite("weight", float(weight), zero=True)
+        finite("weight", value_of(weight), zero=True)
         return weight
     if isinstance(weight, tf.Variable):
         raise TypeError(
@@ -75,7 +80,7 @@ class LossWeight:
         return variable.vaebook_loss_weight
 
     def get_config(self):
-        return {"value": float(self.variable)}
+        return {"value": value_of(self.variable)}
 
     @classmethod
     def from_config(cls, config):
@@ -97,8 +102,22 @@ def weight_from_config(saved: float | LossWeight | dict) -> float | keras.Variab
     return saved.variable if isinstance(saved, LossWeight) else saved
 
 
+class _LossOfImages(keras.losses.Loss):
+    """What all losses here share: one value for each image, and one sample weight."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        shape = tuple(getattr(sample_weight, "shape", ()))
+        # A batch of 8 images of 8 × 8 pixels would broadcast with the weights of its pixels.
+        if len(shape) > 1 and shape[1:] != (1,):
+            raise ValueError(
+                "Expected sample_weight of shape (batch,), one number for each image. "
+                f"Received: shape {shape}."
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
 @keras.saving.register_keras_serializable("vaebook")
-class ImageCrossentropy(keras.losses.Loss):
+class ImageCrossentropy(_LossOfImages):
     """Binary cross-entropy of each image, the mean over its pixels.
 
     Called with images in [0, 1] of shape (batch, height, width, channels), first the true
@@ -107,7 +126,8 @@ class ImageCrossentropy(keras.losses.Loss):
     of the pixels.
 
     Raises:
-        ValueError: if the two shapes differ or are not of rank 4.
+        ValueError: if the two shapes differ or are not of rank 4, or for sample weights that
+            are more than one number for each image.
 
     Source: part VI, where it is `"binary_crossentropy"` on `vae_out_main`.
     """
@@ -127,7 +147,7 @@ class ImageCrossentropy(keras.losses.Loss):
         return ops.mean(per_pixel, axis=(1, 2, 3))
 
 
-class _LatentLoss(keras.losses.Loss):
+class _LatentLoss(_LossOfImages):
     """What the parts of the KL term share: a weight, and a target that they do not read."""
 
     def __init__(self, weight=1.0, name=None, **kwargs):
@@ -225,7 +245,7 @@ class KLLoss(_LatentLoss):
 
 
 @keras.saving.register_keras_serializable("vaebook")
-class GaussianKL(keras.losses.Loss):
+class GaussianKL(_LossOfImages):
     """The KL divergence from N(mu, exp(log_var)) to N(0, 1), in nats per image: ½ Σ k.
 
     Called with `(y_true, y_pred)`, where `y_pred` is mu and log_var stacked to shape

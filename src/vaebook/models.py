@@ -4,6 +4,7 @@ Both train on the objective of the other routes: the cross-entropy, plus the KL 
 what the layers add (regularizers, `add_loss`), each image multiplied by its sample weight.
 """
 
+import warnings
 from typing import Any
 
 import keras
@@ -139,8 +140,11 @@ class TrainStepVAE(_EncoderAndDecoder):
             # With mixed_float16 the optimizer enlarges the loss, or gradients vanish.
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if variables:
+            gradients = tape.gradient(scaled, variables)
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        else:  # as Keras's own step does
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         return logs
 
     def test_step(self, data):

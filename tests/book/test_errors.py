@@ -280,6 +280,17 @@ def losses_by_name_for_a_tuple():
     model.fit(x, Y, verbose=0)
 
 
+def target_of_another_structure():
+    model = two_outputs(loss={"image": "mse"})
+    model.evaluate(x, x, verbose=0)  # no gradient: `mu` has none, and Keras would warn
+    model.evaluate(x, Y, verbose=0)
+
+
+def metric_without_every_target():
+    model = two_outputs(loss={"image": "mse"}, metrics={"image": ["mae"]})
+    model.evaluate(x, {"image": x}, verbose=0)
+
+
 RAISES = (
     close_over_a_tensor,
     lambda_without_registration,
@@ -294,6 +305,8 @@ RAISES = (
     target_left_out,
     target_under_a_wrong_key,
     target_in_a_dict_for_one_output,
+    target_of_another_structure,
+    metric_without_every_target,
     loss_under_a_wrong_key,
     one_loss_weight_of_two,
     metric_under_a_wrong_key,

@@ -18,6 +18,7 @@ DIVIDES = tuple(map(int, keras.__version__.split(".")[:2])) > (3, 13)
 
 def skip_before_keras_3_14(name):
     if not DIVIDES and name in (
+        "an activity regulariser",
         "siamese, each branch regularised",
         "a loss without regularisers",
     ):

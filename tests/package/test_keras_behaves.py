@@ -14,7 +14,7 @@ def model_of(outputs, **compile_options):
     """Return a compiled model whose outputs are made from its one input."""
     x = keras.Input((1,))
     model = keras.Model(x, outputs(x))
-    model.compile(run_eagerly=True, **compile_options)
+    model.compile(**{"run_eagerly": True, **compile_options})
     return model
 
 
@@ -96,6 +96,46 @@ def test_an_output_without_a_loss_needs_no_target():
     model = model_of(two_in_a_dict, loss={"first": sum_of})
     assert loss_of(model, X) == 10
     assert loss_of(model, {"first": X}) == 10
+
+
+X_OF_THE_LAST_BATCH = np.array([[0], [0], [0], [4]], "float32")  # batches of 3 and 1
+
+
+@pytest.mark.parametrize(
+    ("eager", "first", "second"),
+    [
+        (False, 20, 2),  # the mean of the two batches' means, 0 and 40, 0 and 4
+        (True, 10, 1),  # the mean over the four samples
+    ],
+)
+def test_parts_are_means_of_batch_means_only_where_the_batch_size_is_unknown(
+    eager, first, second
+):
+    losses = {"first": sum_of, "second": sum_of}
+    model = model_of(two_in_a_dict, loss=losses, run_eagerly=eager)
+    x, y = X_OF_THE_LAST_BATCH, dict.fromkeys(losses, X)
+    logs = model.evaluate(x, y, batch_size=3, verbose=0, return_dict=True)
+    assert logs == {"loss": 11, "first_loss": first, "second_loss": second}
+
+
+def mean_difference(y_true, y_pred):
+    return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+
+def test_metrics_of_one_array_for_a_dict_of_outputs_go_by_the_alphabet():
+    """With metrics for both outputs, the one array is the target of the first in order."""
+    by_name = {"first": [mean_difference], "second": [mean_difference]}
+    model = model_of(two_in_a_dict, loss={"second": sum_of}, metrics=by_name)
+    logs = model.evaluate(X, X, verbose=0, return_dict=True)
+    assert logs == {"loss": 1, "first_mean_difference": 9}  # |1 - 10|; nothing of "second"
+
+
+def test_compile_without_metrics_keeps_the_earlier_ones():
+    model = model_of(two_in_a_dict, loss={"second": sum_of}, metrics={"second": ["mae"]})
+    y = {"first": X, "second": X}
+    for given, logged in ((None, {"loss", "second_mae"}), ({"second": []}, {"loss"})):
+        model.compile(loss={"second": sum_of}, metrics=given, run_eagerly=True)
+        assert set(model.evaluate(X, y, verbose=0, return_dict=True)) == logged
 
 
 class AddsInItsCall(keras.Model):

@@ -219,13 +219,14 @@ class Probe:
                 variable.regularizer = regulariser
 
     def _switched_regulariser(self, regulariser):
-        def switched(value):
+        def switched(_, value):
             result = regulariser(value)
             if self.recording is not None and not self.plain:
                 self.recording.added.append(Added(REGULARISERS, (), _number(result)))
             return self._switched(REGULARISERS, result)
 
-        return switched
+        # Keras 3.13 takes nothing but a Regularizer; since 3.14 a function would do.
+        return type("Switched", (keras.regularizers.Regularizer,), {"__call__": switched})()
 
     def _add_loss(self, original, layer, loss):
         flat = [ops.convert_to_tensor(each) for each in keras.tree.flatten(loss)]
