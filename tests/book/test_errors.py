@@ -380,6 +380,14 @@ def checkpoint_of_weights_as_h5():
     keras.callbacks.ModelCheckpoint("vae.h5", save_weights_only=True)
 
 
+def loss_of_the_code_alone():
+    fit(loss={"mu": "mse"})
+
+
+def loss_without_a_derivative():
+    fit(loss=dict.fromkeys(Y, lambda target, output: ops.max(ops.argmax(output, axis=-1))))
+
+
 def stop_early_on_a_loss():
     fit(callbacks=[keras.callbacks.EarlyStopping(monitor="mu_loss")])
 
@@ -451,6 +459,8 @@ RAISES = (
     losses_by_name_for_a_tuple,
     loss_without_a_gradient,
     loss_of_one_output_without_a_gradient,
+    loss_of_the_code_alone,
+    loss_without_a_derivative,
     read_an_old_name,
     target_none,
     target_of_another_length,
