@@ -1,4 +1,4 @@
-"""Check the built pages: links, anchors, pictures, and that nothing comes from elsewhere.
+"""Check the built pages: links, anchors, pictures, size; and nothing comes from elsewhere.
 
     python tools/check_site.py _build/html
 
@@ -30,6 +30,7 @@ FETCHED = {
 FETCHED_LINKS = {"stylesheet", "icon", "preload", "prefetch", "preconnect", "manifest"}
 FETCHED_LINKS |= {"dns-prefetch", "modulepreload", "apple-touch-icon"}
 IN_STYLE = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s]+)""")
+MOST_BYTES = 9_000_000
 NEEDED = (
     "404.html",
     "_static/og.png",
@@ -38,7 +39,7 @@ NEEDED = (
     "search.html",
     "_static/searchtools.js",
     "_static/book.css",
-    "_static/mathjax/tex-chtml-full.js",
+    "_static/mathjax/mathjax.js",
     "_static/mathjax/output/chtml/fonts/woff-v2/MathJax_Main-Regular.woff",
     "_static/mathjax/output/chtml/fonts/woff-v2/MathJax_Math-Italic.woff",
 )
@@ -130,6 +131,11 @@ def style_problems(sheet):
     ]
 
 
+def size(site):
+    """Return how many bytes the site has."""
+    return sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+
+
 def problems(site):
     """List what is wrong with the built book, each with the file that it is in."""
     site = site.resolve()
@@ -142,6 +148,8 @@ def problems(site):
     for sheet in sorted(site.rglob("*.css")):
         where = sheet.relative_to(site)
         found += [f"{where}: {problem}" for problem in style_problems(sheet)]
+    if size(site) > MOST_BYTES:
+        found.append(f"the site: has {size(site)} bytes, more than {MOST_BYTES}")
     return found
 
 
@@ -152,8 +160,7 @@ def main():
         print(problem, file=sys.stderr)
     if found:
         sys.exit(f"The built book has {len(found)} problems, listed above.")
-    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
-    print(f"\nThe book is built and whole ({size / 1e6:.1f} MB). Open it in a browser:")
+    print(f"\nThe book is built and whole ({size(site) / 1e6:.1f} MB). Open it in a browser:")
     print(f"  {(site / 'index.html').resolve().as_uri()}")
 
 

@@ -55,11 +55,16 @@ def label(name):
     return name.rpartition("/")[2]
 
 
-def article(site, name, names):
-    """Return a page's article, with anchors and links as the one long page needs them."""
+def article(site, name):
+    """Return a page's article. The frame around it is cut off unread: it is half of a page."""
+    text = (site / f"{name}.html").read_text("utf8")
+    found = re.search(r'<article class="bd-article.*?</article>', text, re.S)
+    return BeautifulSoup(found[0], "html.parser").article
+
+
+def adapted(found, site, name, names):
+    """Return an article as text, with anchors and links as the one long page needs them."""
     page = site / f"{name}.html"
-    soup = BeautifulSoup(page.read_text("utf8"), "html.parser")
-    found = soup.select_one("article.bd-article")
     for tag in found.select("details"):
         tag["open"] = ""
     for tag in found.select("a[aria-describedby]"):
@@ -93,29 +98,24 @@ def one_page(site, first, parts):
     """Return the book as one page of HTML."""
     site = site.resolve()
     names = [first, *(name for _, files in parts for name in files)]
-    soup = BeautifulSoup((site / f"{names[1]}.html").read_text("utf8"), "html.parser")
+    head = (site / f"{names[1]}.html").read_text("utf8").partition("</head>")[0]
+    soup = BeautifulSoup(head, "html.parser")
     title = soup.select_one('meta[property="og:site_name"]')["content"]
     folder = (site / names[1]).parent
     paths = [tag["href"].partition("?")[0] for tag in soup.select("link[rel=stylesheet]")]
     sheets = "".join(
         f'<link rel="stylesheet" href="{(folder / path).resolve().as_uri()}">' for path in paths
     )
+    found = {name: article(site, name) for name in names}
+    heads = {name: it.h1.get_text().removesuffix("#") for name, it in found.items()}
     listed = []
     for caption, files in parts:
-        heads = [
-            BeautifulSoup((site / f"{name}.html").read_text("utf8"), "html.parser")
-            .select_one("article h1")
-            .get_text()
-            .removesuffix("#")
-            for name in files
-        ]
         items = "".join(
-            f'<li><a href="#{label(name)}">{head}</a></li>'
-            for name, head in zip(files, heads, strict=True)
+            f'<li><a href="#{label(name)}">{heads[name]}</a></li>' for name in files
         )
         listed.append(f"<p class='rubric'>{caption}</p><ul>{items}</ul>")
-    articles = "".join(article(site, name, names) for name in names)
-    mathjax = (site / "_static" / "mathjax" / "tex-chtml-full.js").as_uri()
+    articles = "".join(adapted(it, site, name, names) for name, it in found.items())
+    mathjax = (site / "_static" / "mathjax" / "mathjax.js").as_uri()
     logo = (site / "_static" / "logo.svg").as_uri()
     settings = mathjax_settings(site, names)
     return f"""<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8">

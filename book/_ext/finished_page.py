@@ -6,9 +6,11 @@ looked for, so that a newer theme never leaves a site that is half finished.
 """
 
 import base64
+import json
 import re
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from bs4 import BeautifulSoup
@@ -31,6 +33,9 @@ NEEDLESS_FILES = (
     "sphinx-design*",
     "design-tabs*",
     "locales",
+    "images/logo_[!c]*",
+    "*webpack-macros.html",
+    "first-digits.*",  # the page has it from _images
 )
 # These define what inline scripts further down use, so they cannot wait for the page.
 EAGER = re.compile("documentation_options|doctools|sphinx_highlight")
@@ -47,6 +52,7 @@ class Site:
     terms: dict  # each term of the glossary, lower case: (anchor, definition)
     versions: str
     lost: list = field(default_factory=list)  # links to the glossary that name no term
+    pictures: dict = field(default_factory=dict)  # that pages held as text: name to bytes
 
     @property
     def address(self):
@@ -413,7 +419,18 @@ def shade(colour, drawn):
 
 
 def pictures(page):
-    """Let a picture that is far down wait until it is near."""
+    """Move what a cell drew out of the page, where it delays the words and takes a third more
+    bytes, into a file of its own. A picture that is far down waits until it is near."""
+    for picture in page.soup.select('.cell_output img[src^="data:image/"]'):
+        kind, data = re.fullmatch(
+            r"data:image/(\w+);base64,(.*)", picture["src"], re.S
+        ).groups()
+        if len(data) < 2000 or picture.find_parent(class_="vaebook-explorer"):
+            continue
+        data = base64.b64decode(data)
+        name = f"{sha256(data).hexdigest()[:16]}.{kind}"
+        page.site.pictures[name] = data
+        picture["src"] = f"{page.root}_images/{name}"
     for picture in page.soup.select(".bd-article img")[1:]:
         picture["loading"] = "lazy"
         picture["decoding"] = "async"
@@ -519,6 +536,16 @@ def drop_files(static):
                 path.rmdir()
 
 
+def empty_notebooks(sources):
+    """Drop what cells put out from the notebooks to download: a reader runs them."""
+    for path in sorted(sources.rglob("*.ipynb")):
+        notebook = json.loads(path.read_text("utf8"))
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                cell["outputs"], cell["execution_count"] = [], None
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf8")
+
+
 NOT_FOUND = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Not here · {title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -528,6 +555,17 @@ padding: 0 1.5rem; }} h1 {{ font-size: 2rem; }}</style></head>
 <body><main><h1>Nothing was drawn here</h1>
 <p>This address belongs to no page of <em>{title}</em>. A chapter may have moved.</p>
 <p><a href="{address}">The first page and its list of chapters</a></p></main></body></html>
+"""
+
+
+FRONT = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta http-equiv="refresh" content="0; url={first}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta property="og:title" content="{title}">
+<meta property="og:image" content="{address}_static/og.png"></head>
+<body><main><h1>{title}</h1><p><a href="{first}">The first page</a></p></main></body></html>
 """
 
 
@@ -547,7 +585,7 @@ def finish_site(app, exception):
     for path in sorted(out.rglob("*.html")):
         name = path.relative_to(out).with_suffix("").as_posix()
         text = path.read_text("utf8")
-        if name.startswith("_") or 'http-equiv="Refresh"' in text or name == "404":
+        if name.startswith("_") or name in ("index", "404"):  # these are no pages of the theme
             continue
         path.write_text(finish_page(text, name, site), "utf8")
     if site.lost:
@@ -568,9 +606,16 @@ def finish_site(app, exception):
             'return docContent.textContent.replace(/\\s+/g, " ");',
         ),
     )
-    draw_preview(site.title, STATIC / "first-digits.png", out / "_static" / "og.png")
+    (out / "_images").mkdir(exist_ok=True)
+    for name, data in site.pictures.items():
+        (out / "_images" / name).write_bytes(data)
+    empty_notebooks(out / "_sources")
+    draw_preview(site.title, STATIC / "first-digits.webp", out / "_static" / "og.png")
     drop_files(out / "_static")
     shrink(out / "_static", [path.read_text("utf8") for path in out.rglob("*.html")])
+    first = f"{app.config.root_doc}.html"
+    front = FRONT.format(title=site.title, first=first, address=site.address)
+    (out / "index.html").write_text(front, "utf8")
     home = site.address or repository
     (out / "404.html").write_text(NOT_FOUND.format(title=site.title, address=home), "utf8")
 

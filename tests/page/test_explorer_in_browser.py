@@ -2,7 +2,10 @@
 
 import vaebook  # isort: skip
 import base64
+import html
+import re
 from importlib.resources import files
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -342,6 +345,47 @@ def test_it_starts_when_a_notebook_inserts_it(browser, ten_classes, tmp_path):
     )
     assert part(browser, "live").is_displayed()
     assert position(browser) == [0, 0]
+
+
+COLAB = """<script>
+const host = document.body.appendChild(document.createElement("div"));
+const output = document.createRange().createContextualFragment(decodeURIComponent("{output}"));
+host.append(output);
+</script>"""
+
+
+def test_it_starts_in_the_frame_of_another_origin(browser, ten_classes, tmp_path):
+    """Colab inserts what a cell puts out into a frame that may touch nothing outside."""
+    browser.viewport(1000)
+    page = write(tmp_path)
+    frame = html.escape("<body>" + COLAB.replace("{output}", quote(ten_classes.html)))
+    page.write_text(
+        f'<iframe sandbox="allow-scripts" width="900" height="800" srcdoc="{frame}"></iframe>',
+        "utf-8",
+    )
+    browser.open(page)
+    browser.driver.switch_to.frame(0)
+    try:
+        assert browser.run("return self.origin") == "null"
+        assert part(browser, "live").is_displayed()
+        before = pixels(browser)
+        browser.run("arguments[0].focus()", part(browser, "plane"))
+        browser.press(*[Keys.ARROW_UP] * 5)
+        assert position(browser)[1] > 0
+        assert pixels(browser) != before
+    finally:
+        browser.driver.switch_to.default_content()
+    assert browser.complaints() == []
+
+
+def test_a_notebook_that_drops_its_scripts_leaves_a_picture(browser, ten_classes, tmp_path):
+    """JupyterLab does so until the reader trusts the notebook; styles go as well."""
+    page = write(tmp_path, ten_classes)
+    kept = re.sub(r"<(script|style)\b.*?</\1>", "", page.read_text("utf-8"), flags=re.S)
+    page.write_text(kept, "utf-8")
+    browser.open(page)
+    assert part(browser, "still").is_displayed()
+    assert not part(browser, "live").is_displayed()
 
 
 def test_without_scripts_there_is_a_picture_with_words(browser, ten_classes, tmp_path):

@@ -1,6 +1,7 @@
 """The finishing step, on small pages that look as the theme writes them."""
 
 import base64
+import json
 
 import finished_page
 import pytest
@@ -10,7 +11,7 @@ from sphinx.errors import ExtensionError
 PAGE = """<html><head><title>6. A loss — The book</title>
 <script>document.documentElement.dataset.mode = "";</script>
 <script src="../../_static/vendor/fontawesome/6.5.2/js/all.min.js"></script>
-<script src="../../_static/mathjax/tex-chtml-full.js"></script></head><body>
+<script src="../../_static/mathjax/mathjax.js"></script></head><body>
 <header class="bd-header"></header>
 <div class="sidebar-primary-item"><a class="navbar-brand"><img class="logo__image" src="l.svg">
 </a></div>
@@ -169,3 +170,33 @@ def test_a_drawing_is_text_in_the_colours_of_the_page(site):
         "fill: var(--drawing-ink)",
     ]
     assert drawing.path["clip-path"] == f"url(#{drawing.find('clippath')['id']})"
+
+
+def test_a_picture_of_a_cell_becomes_a_file(site):
+    data = b"webp" * 1000
+    text = base64.b64encode(data).decode()
+    picture = f'<img alt="Digits" src="data:image/webp;base64,{text}">'
+    page = finished(site, f'<div class="cell_output">{picture}</div>')
+    [(name, kept)] = site.pictures.items()
+    assert page.select_one(".cell_output img")["src"] == f"../../_images/{name}"
+    assert name.endswith(".webp")
+    assert kept == data
+
+
+def test_the_picture_of_an_explorer_stays_in_it(site):
+    picture = f'<img alt="Digits" src="data:image/png;base64,{"A" * 4000}">'
+    explorer = f'<div class="vaebook-explorer">{picture}</div>'
+    finished(site, f'<div class="cell_output">{explorer}</div>')
+    assert not site.pictures
+
+
+def test_a_notebook_to_download_holds_no_outputs(tmp_path):
+    path = tmp_path / "book" / "06.ipynb"
+    path.parent.mkdir()
+    cell = {"cell_type": "code", "source": ["1 + 1"], "outputs": [{"data": 2}]}
+    text = {"cell_type": "markdown", "source": ["Two"]}
+    path.write_text(json.dumps({"cells": [text, {**cell, "execution_count": 3}]}))
+    finished_page.empty_notebooks(tmp_path)
+    [left, code] = json.loads(path.read_text())["cells"]
+    assert left == text
+    assert code == {**cell, "outputs": [], "execution_count": None}

@@ -68,7 +68,14 @@ def wide(browser):
     return out.slice(-3).map((it) => it.outerHTML.slice(0, 120));""")
 
 
-@pytest.mark.parametrize("name", ["book/index", CHAPTER, "book/appendix/glossary"])
+def test_the_address_of_the_site_leads_to_the_first_page(browser, address):
+    browser.open(f"{address}/index.html")
+    assert settle(browser, "location.pathname === '/book/index.html'")
+    text = (site() / "index.html").read_text("utf8")
+    assert "<title>Where the KL Loss Goes</title>" in text
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_works_as_a_file(browser, name):
     browser.requests(), browser.complaints()
     browser.viewport(1280)

@@ -30,6 +30,12 @@ def test_a_lost_file_is_found(site, name):
     assert any(name in problem for problem in check_site.problems(site))
 
 
+def test_a_site_that_grew_too_large_is_found(site):
+    with open(site / "large.bin", "wb") as file:
+        file.truncate(9_000_001 - check_site.size(site))
+    assert check_site.problems(site) == ["the site: has 9000001 bytes, more than 9000000"]
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

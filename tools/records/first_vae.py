@@ -1,7 +1,7 @@
 """Train chapter 0's VAE, and judge what it and a plain autoencoder draw.
 
 First the model that comes with the package, on all images, longer than a chapter can: it
-goes to `recorded/first_vae.keras`, and what it draws first to `book/_static/first-digits.png`.
+goes to `recorded/first_vae.keras`, and what it draws first to `book/_static/first-digits.webp`.
 Then, for several seeds and numbers of latent variables, a VAE and an autoencoder, trained
 alike. Images drawn from each are judged in two ways by a classifier that never saw them:
 
@@ -45,7 +45,7 @@ SETTINGS = {
     "sure": 0.9,
 }
 MODEL = Path(str(RECORDS), "first_vae.keras")
-PICTURE = Path(__file__).parents[2] / "book" / "_static" / "first-digits.png"
+PICTURE = Path(__file__).parents[2] / "book" / "_static" / "first-digits.webp"
 NEWER_SETTINGS = ("input_axes", "output_axes", "quantization_config")
 ROWS, COLUMNS, SCALE = 6, 8, 5
 
@@ -217,8 +217,7 @@ def save_picture(images):
     picture = Image.fromarray(np.uint8(255 * tiles.reshape(ROWS * 28, COLUMNS * 28)))
     size = (COLUMNS * 28 * SCALE, ROWS * 28 * SCALE)
     picture = picture.resize(size, Image.Resampling.BICUBIC)
-    picture = picture.point(lambda value: value // 8 * 8)  # 32 greys make a small file
-    picture.save(PICTURE, optimize=True)
+    picture.save(PICTURE, quality=88, method=6)
 
 
 def measure(stored):
