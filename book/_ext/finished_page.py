@@ -263,6 +263,12 @@ def outputs(page):
 
 def tables(page):
     """Give tables what a narrow screen needs: each cell carries its column's head."""
+    for text in page.soup.select(".bd-article table.vaebook :is(td, th)"):
+        if text.string and "`" in text.string:  # a program wrote it, who knows no other mark
+            parts = text.string.split("`")
+            text.clear()
+            for number, part in enumerate(parts):
+                text.append(page.tag("code", part) if number % 2 else part)
     for table in page.soup.select(".bd-article table:not(.entry)"):
         heads = [" ".join(head.get_text().split()) for head in table.select("thead tr th")]
         rows = [
@@ -284,7 +290,7 @@ def tables(page):
         for row in rows:
             for head, cell in zip(heads, row, strict=True):
                 cell["role"] = "rowheader" if cell.name == "th" else "cell"
-                if head:
+                if head and cell.get_text(strip=True):  # an empty cell needs no head
                     cell["data-label"] = head
 
 

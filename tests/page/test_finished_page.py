@@ -139,6 +139,17 @@ def test_a_wide_table_carries_its_heads_in_its_cells(site):
     assert [cell["role"] for cell in cells] == ["cell"] * 4
 
 
+def test_an_empty_cell_of_a_wide_table_carries_no_head(site):
+    text = TABLE.format(long="word " * 40).replace("<td>d</td>", "<td></td>")
+    assert finished(site, text).select("table.stacks td")[-1].get("data-label") is None
+
+
+def test_code_in_a_table_that_a_program_wrote_is_set_as_code(site):
+    table = '<table class="vaebook"><tr><td>what `fit` does &lt; all</td></tr></table>'
+    [cell] = finished(site, table).select("td")
+    assert cell.decode_contents() == "what <code>fit</code> does &lt; all"
+
+
 def test_a_narrow_table_stays_a_table(site):
     assert not finished(site, TABLE.format(long="a")).select("table.stacks")
 
