@@ -50,6 +50,10 @@ format: $(VENV)/ready  # fix what ruff can fix; notebooks follow their chapters
 records: $(VENV)/ready  # measure the records that are not there, or RECORD=cost again
 	$(BIN)/python tools/records $(RECORD)
 
+.PHONY: killed
+killed: $(VENV)/ready  # kill trainings at random batches, go on, compare; CASE=train_step
+	$(BIN)/python tools/killed.py $(CASE)
+
 address: $(VENV)/ready  # make address URL=https://github.com/me/fork
 	$(BIN)/python tools/address.py $(URL)
 

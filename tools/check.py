@@ -29,6 +29,9 @@ TESTS = {
     "book/appendix/claims.md": "tests/book/test_claims.py",
     "book/appendix/errors.md": "tests/book/test_errors.py",
     "book/appendix/from-keras-2.md": "tests/book/test_porting.py",
+    "book/_ext/search_words.py": "tests/book/test_search_words.py",
+    "book/appendix/programs.md": "tests/book/test_questions.py",
+    "book/appendix/questions.md": "tests/book/test_questions.py",
     "book/appendix/reports.md": "tests/book/test_reports.py",
     "tools/breaks.py": "tests/book/test_porting.py",
     "tools/keras2.py": "tests/book/test_porting.py",
@@ -57,7 +60,8 @@ def git(*arguments):
 def changed():
     """Return the files that differ from where this branch left main, new ones included."""
     heads = [head for head in ("origin/main", "main") if git("rev-parse", "--verify", head)]
-    base = git("merge-base", "HEAD", heads[0])[0] if heads else "HEAD"
+    common = git("merge-base", "HEAD", heads[0]) if heads else []  # a shallow clone has none
+    base = common[0] if common else "HEAD"
     return git("diff", "--name-only", base) + git("ls-files", "--others", "--exclude-standard")
 
 
@@ -70,6 +74,8 @@ def tests_of(path):
         return {path}
     if folder == "book/appendix/reports":
         return {"tests/book/test_reports.py"}
+    if folder == "book/appendix/programs":
+        return {"tests/book/test_questions.py"}
     if folder in ("src/vaebook", "tools") and name.endswith(".py"):
         where = "package" if folder == "src/vaebook" else "tools"
         return {f"tests/{where}/test_{name}"}

@@ -239,18 +239,31 @@ def solutions(page):
             groups.append(("", []))
         groups[-1][1].append(node)
     for what, nodes in groups:
-        fold = page.tag("details", _class="solution")
-        summary = page.tag("summary")
-        for state in ("Show", "Hide"):
-            name = "collapsed" if state == "Show" else "expanded"
-            summary.append(page.tag("span", f"{state} the solution{what}", _class=name))
-        nodes[0].insert_before(fold)
-        fold.append(summary)
-        for node in nodes:
-            fold.append(node.extract())
+        fold = folded(page, nodes, f"the solution{what}")
         for inner in fold.select("div.cell > details"):
             inner.summary.decompose()
             inner.unwrap()
+
+
+def answers(page):
+    """Fold a paragraph that begins with **Answer.**, so that a reader can guess first."""
+    for word in page.soup.select(".bd-article p > strong:first-child"):
+        paragraph = word.parent
+        if word.get_text() == "Answer." and paragraph.get_text().startswith("Answer."):
+            word.decompose()
+            folded(page, [paragraph], "the answer")
+
+
+def folded(page, nodes, what):
+    """Put neighbouring elements into a fold, and return it."""
+    fold, summary = page.tag("details", _class="solution"), page.tag("summary")
+    for state, name in (("Show", "collapsed"), ("Hide", "expanded")):
+        summary.append(page.tag("span", f"{state} {what}", _class=name))
+    nodes[0].insert_before(fold)
+    fold.append(summary)
+    for node in nodes:
+        fold.append(node.extract())
+    return fold
 
 
 def outputs(page):
@@ -469,6 +482,7 @@ STEPS = (
     header_buttons,
     fold_labels,
     solutions,
+    answers,
     outputs,
     tables,
     row_anchors,

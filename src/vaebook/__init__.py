@@ -15,7 +15,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 @contextlib.contextmanager
 def _quiet_stderr():
-    """Send file descriptor 2 to nowhere: TensorFlow logs there before its log level is read."""
+    """Send file descriptor 2 to nowhere.
+
+    TensorFlow's libraries log there while they load, before they read any log level. With
+    TensorFlow 2.21, neither TF_CPP_MIN_LOG_LEVEL, GLOG_minloglevel, ABSL_MIN_LOG_LEVEL nor
+    CUDA_VISIBLE_DEVICES=-1 kept a line back; TF_ENABLE_ONEDNN_OPTS=0 did for one of them, and
+    changes results. The lines do not pass through `sys.stderr`.
+    """
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)

@@ -1,8 +1,11 @@
 """The small model and images that `behaviours` and `replicas` check each route on."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 from vaebook.networks import NetworkSpec
+from vaebook.reference import loss_and_gradients
 
 SPEC = NetworkSpec(
     image_shape=(8, 8, 1),
@@ -31,6 +34,11 @@ def grey_images():
 def build_small(route, **options):
     """Build a route on `SPEC`. Two calls build the same model, noise included."""
     return route.build(SPEC, **{"weight": WEIGHT, "seed": SEED, **options})
+
+
+def reference_of(route):
+    """Return the function that says what a route's objective and gradient should be."""
+    return route.reference or functools.partial(loss_and_gradients, SPEC)
 
 
 def noise_of(model, n, compiled=False):

@@ -4,6 +4,11 @@
 whether the route does the right thing, what it does in words, and a figure if there is one.
 `ROUTES` are checked, and `vaebook.traps.TRAPS`, which train without complaint and are wrong.
 What needs a process of its own is in `vaebook.replicas`.
+
+A question that `vaebook.audit` asks of any model too is asked here by its functions: sample
+weights, the log, metrics, regularisers, saving and loading. A route has a reference besides,
+a second implementation that shares no code with it, so that its gradient can be compared, in
+every way to run it. A model of unknown make has none, so `audit` does not ask for that.
 """
 
 import contextlib
@@ -28,14 +33,21 @@ from vaebook._small import (
     cell,
     grey_images,
     noise_of,
+    reference_of,
 )
 from vaebook._small import SEED as SEED
-from vaebook.reference import (
-    GradientKeeper,
-    loss_and_gradients,
-    losses_of_images,
-    relative_error,
+from vaebook.audit._probe import Probe
+from vaebook.audit._questions import (
+    left_without_weight,
+    log_before_and_after_predict,
+    logged_metrics,
+    logs_of_batches,
+    regularisers,
+    reloaded,
+    sum_of_parts,
+    weighted_by_mean,
 )
+from vaebook.reference import GradientKeeper, relative_error
 from vaebook.replicas import REPLICA_CHECKS as REPLICA_CHECKS
 from vaebook.replicas import TRAP_REPLICA_CHECKS as TRAP_REPLICA_CHECKS
 from vaebook.replicas import check_on_replicas as check_on_replicas
@@ -45,12 +57,11 @@ from vaebook.training import weight_variable
 from vaebook.traps import TRAPS as TRAPS
 
 
-def _reference(compiled=False, factors=1.0, kl_factors=WEIGHT):
-    model = build_small(ROUTES["direct_outputs"])
+def _reference(route, compiled=False, factors=1.0, kl_factors=WEIGHT):
+    model = build_small(route if route.reference else ROUTES["direct_outputs"])
     noise = noise_of(model, IMAGES, compiled)
-    return loss_and_gradients(
-        SPEC, model.get_weights(), grey_images(), noise, factors, kl_factors
-    )
+    right = reference_of(route)
+    return right(model.get_weights(), grey_images(), noise, factors, kl_factors)
 
 
 def _gradient_cell(route, tolerance, compiled=False, **options):
@@ -62,7 +73,7 @@ def _gradient_cell(route, tolerance, compiled=False, **options):
 def _gradient_cell_of(model, keeper, route, tolerance, compiled=False):
     x = grey_images()
     loss = model.train_on_batch(x, route.targets(x), return_dict=True)["loss"]
-    expected, right = _reference(compiled)
+    expected, right = _reference(route, compiled)
     error = relative_error(keeper.kept, right)
     holds = error < tolerance and abs(loss / expected - 1) < tolerance
     return cell(holds, "gradient right" if holds else "gradient wrong", error)
@@ -93,44 +104,59 @@ def bfloat16(route):
         keras.config.set_dtype_policy(before)
 
 
+def _probe(route, model=None, **options):
+    """Put a small model of a route under the probe of `vaebook.audit`."""
+    x = grey_images()
+    model = model or build_small(route, run_eagerly=True, **options)
+    return Probe(model, *keras.tree.map_structure(tf.constant, (x, route.targets(x))))
+
+
+def _gradients(probe, step):
+    """Return the gradient of a step under the probe, in the order of the weights."""
+    zeros = (np.zeros(variable.shape) for variable in probe.variables)
+    return [
+        step.gradients.get(id(variable), zero)
+        for variable, zero in zip(probe.variables, zeros, strict=True)
+    ]
+
+
 def sample_weight(route):
     """Which terms a sample_weight of shape (batch,) reaches, told from the gradient."""
-    keeper = GradientKeeper()
-    model = build_small(route, optimizer=keeper, run_eagerly=True)
-    x = grey_images()
-    model.train_on_batch(x, route.targets(x), SAMPLE_WEIGHTS)
-    mean = float(SAMPLE_WEIGHTS.mean())
-    candidates = {
-        "both terms": (SAMPLE_WEIGHTS, SAMPLE_WEIGHTS * WEIGHT),
-        "reconstruction only": (SAMPLE_WEIGHTS, WEIGHT),
-        "KL by the mean weight": (SAMPLE_WEIGHTS, mean * WEIGHT),
-        "both by the mean weight": (mean, mean * WEIGHT),
-        "neither": (1.0, WEIGHT),
-    }
-    errors = {
-        name: relative_error(keeper.kept, _reference(factors=factors, kl_factors=kl)[1])
-        for name, (factors, kl) in candidates.items()
-    }
-    best = min(errors, key=errors.get)
-    if errors[best] > EXACT:
-        return cell(False, "something else", errors["both terms"])
-    return cell(best == "both terms", best, errors["both terms"])
+    weights = tf.constant(SAMPLE_WEIGHTS)
+    with _probe(route) as probe:
+        whole = probe.step()
+        left = sum(left_without_weight(probe, whole, weights).values())
+        blind = weighted_by_mean(probe, IMAGES)
+        received = _gradients(probe, probe.step(sample_weight=weights))
+        terms = [key for key, value in whole.contributions.items() if value]
+    loss, _ = _reference(route)
+    kl, _ = _reference(route, factors=0.0)
+    factors = (SAMPLE_WEIGHTS, SAMPLE_WEIGHTS * WEIGHT)
+    _, right = _reference(route, factors=factors[0], kl_factors=factors[1])
+    error = relative_error(received, right)
+    reached = {kl: "reconstruction only", loss: "neither", 0.0: "both terms"}
+    found = [words for value, words in reached.items() if abs(left - value) < 10 * EXACT * loss]
+    shows = found[0] if found else "something else"
+    if shows == "both terms" and blind:
+        by_mean = len(blind) >= max(1, len(terms))
+        shows = "both by the mean weight" if by_mean else "KL by the mean weight"
+    elif shows == "both terms" and error > EXACT:
+        shows = "something else"
+    return cell(shows == "both terms", shows, error)
 
 
 def _uneven_logs(route):
     """Evaluate 6 and 2 images; return the logs and the mean loss over the images."""
     x = grey_images()
-    model = build_small(ROUTES["direct_outputs"])
-    weights = model.get_weights()
+    model = build_small(route if route.reference else ROUTES["direct_outputs"])
+    weights, right = model.get_weights(), reference_of(route)
     expected = 0.0
     for part in (x[:6], x[6:]):
-        reconstruction, k = losses_of_images(SPEC, weights, part, noise_of(model, len(part)))
-        expected += float(np.sum(reconstruction + WEIGHT * k)) / IMAGES
-    # In a graph: in eager mode Keras knows the size of a batch, and its parts do add up.
-    logs = build_small(route).evaluate(
-        x, route.targets(x), batch_size=6, verbose=0, return_dict=True
-    )
-    return logs, expected
+        loss, _ = right(weights, part, noise_of(model, len(part)), 1.0, WEIGHT)
+        expected += loss * len(part) / IMAGES
+    with _probe(route, build_small(route)) as probe:
+        probe.step()
+        return logs_of_batches(probe, 6), expected
 
 
 def last_batch(route):
@@ -144,13 +170,13 @@ def last_batch(route):
 def parts_of_last_batch(route):
     """Whether the logged parts still add up to the loss when the last batch is smaller."""
     logs, _ = _uneven_logs(route)
-    ratio = _sum_of_parts(logs) / logs["loss"]
+    ratio = _parts(logs) / logs["loss"]
     holds = abs(ratio - 1) < EXACT
     return cell(holds, "add up" if holds else "do not add up", ratio)
 
 
-def _sum_of_parts(logs):
-    return sum(value for name, value in logs.items() if name != "loss")
+def _parts(logs):
+    return sum_of_parts(logs) or 0.0
 
 
 def logs(route):
@@ -163,7 +189,7 @@ def logs(route):
     ).history
     names = sorted(evaluated, key=lambda name: (name != "loss", "recon" not in name, name))
     same = sorted(fitted) == sorted([*names, *(f"val_{name}" for name in names)])
-    ratio = _sum_of_parts(evaluated) / evaluated["loss"]
+    ratio = _parts(evaluated) / evaluated["loss"]
     holds = same and "reconstruction_loss" in names and abs(ratio - 1) < EXACT
     return cell(holds, ", ".join(names), ratio)
 
@@ -190,22 +216,15 @@ def without_target(route):
 def save_and_load(route):
     """Whether a model loaded in safe mode from a `.keras` file trains on as the saved one."""
     x = grey_images()
-    y = route.targets(x)
     model = build_small(route, run_eagerly=True)
-    model.train_on_batch(x, y)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.keras")
-        model.save(path)
-        try:
-            copy = keras.saving.load_model(path, safe_mode=True)
-        except (TypeError, ValueError) as error:
-            return cell(False, type(error).__name__)
-    model.reset_metrics()  # Keras 3.13 keeps the mean over all batches until now
-    one, other = (each.train_on_batch(x, y, return_dict=True) for each in (model, copy))
-    holds = one == other and all(
-        np.array_equal(a, b)
-        for a, b in zip(model.get_weights(), copy.get_weights(), strict=True)
-    )
+    model.train_on_batch(x, route.targets(x))
+    with _probe(route, model) as probe:
+        step, answer = probe.step(), reloaded(probe)
+        if answer.error is not None:
+            return cell(False, type(answer.error).__name__)
+        one, other = step.flat(probe.variables), answer.gradient
+    # Weights, optimizer and seeds are as saved, so the same gradient is the same next step.
+    holds = not answer.differs and step.loss == answer.step.loss and np.array_equal(one, other)
     return cell(holds, "goes on" if holds else "loads and differs")
 
 
@@ -241,17 +260,23 @@ def gpu_default(route):
 
 def regularizer(route):
     """Whether a `kernel_regularizer` in the encoder counts in the loss and the gradient."""
-    keeper = GradientKeeper()
-    model = build_small(route, optimizer=keeper, run_eagerly=True)
+    model = build_small(route, run_eagerly=True)
     kernel = model.get_layer("encoder").get_layer("mu").kernel
     kernel.regularizer = keras.regularizers.L2(0.5)  # ½ w², whose gradient is w
-    x, w = grey_images(), kernel.numpy().astype("float64")
-    logs = model.train_on_batch(x, route.targets(x), return_dict=True)
-    loss, right = _reference()
-    index = [id(variable) for variable in model.trainable_variables].index(id(kernel))
+    w = kernel.numpy().astype("float64")
+    with _probe(route, model) as probe:
+        step = probe.step()
+        _, penalty, adds = regularisers(probe, step)
+        received = _gradients(probe, step)
+        index = [id(variable) for variable in probe.variables].index(id(kernel))
+    loss, right = _reference(route)
     right[index] = right[index] + w
-    error = relative_error(keeper.kept, right)
-    holds = error < EXACT and abs(logs["loss"] / (loss + np.sum(w**2) / 2) - 1) < EXACT
+    error = relative_error(received, right)
+    holds = (
+        error < EXACT
+        and abs(adds / penalty - 1) < EXACT
+        and abs(step.loss / (loss + np.sum(w**2) / 2) - 1) < EXACT
+    )
     return cell(holds, "counts" if holds else "does not count", error)
 
 
@@ -262,40 +287,29 @@ def metrics(route):
     metric = [keras.metrics.MeanAbsoluteError(name="mae")]
     if isinstance(predicted, Mapping):
         predicted, metric = predicted["reconstruction"], {"reconstruction": metric}
-    model = build_small(route, run_eagerly=True, metrics=metric)
-    logs = model.evaluate(x, route.targets(x), verbose=0, return_dict=True)
-    names = [name for name in logs if name.endswith("mae")]
+    with _probe(route, metrics=metric) as probe:
+        logs = logs_of_batches(probe, IMAGES)
+        _, names, missing = logged_metrics(probe, logs)
+    names = [name for name in names if name.endswith("mae") and name not in missing]
     if not names:
         return cell(False, "not logged")
     ratio = logs[names[0]] / float(np.mean(np.abs(x - predicted)))
     return cell(abs(ratio - 1) < EXACT, ", ".join(names), ratio)
 
 
-class _PredictAfterEachBatch(keras.callbacks.Callback):
-    """Predict black images, whose KL term is another."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.model.predict(0 * grey_images(), verbose=0)
-
-
 def predict_in_a_callback(route):
     """Whether `predict` in a callback leaves the logged KL term of `fit` as it is."""
-    x = grey_images()
-    logged = []
-    for callbacks in ([], [_PredictAfterEachBatch()]):
-        model = build_small(route, run_eagerly=True)
-        # One batch: its KL term does not depend on the noise, of which predict takes some.
-        history = model.fit(x, route.targets(x), verbose=0, callbacks=callbacks).history
-        if "reconstruction_loss" not in history:
-            return cell(False, "no parts logged")
-        logged.append(_kl_of({name: values[0] for name, values in history.items()}))
-    ratio = logged[1] / logged[0]
+    with _probe(route) as probe:
+        before, after = log_before_and_after_predict(probe)
+    if "reconstruction_loss" not in before:
+        return cell(False, "no parts logged")
+    ratio = _kl_of(after) / _kl_of(before)
     holds = abs(ratio - 1) < EXACT
     return cell(holds, "log unchanged" if holds else "log changed", ratio)
 
 
 def _kl_of(logs):
-    return _sum_of_parts(logs) - logs["reconstruction_loss"]
+    return _parts(logs) - logs["reconstruction_loss"]
 
 
 @functools.cache

@@ -38,10 +38,15 @@ def _may_be_equal(one, other):
     )
 
 
+def value_of(variable: keras.Variable) -> float:
+    """Return what a scalar variable holds, also if it was made inside a strategy's scope."""
+    return float(ops.convert_to_numpy(variable))  # float(variable) fails for one on replicas
+
+
 def _check_weight(weight):
     """Return a weight as a float, or the variable that holds it."""
     if isinstance(weight, keras.Variable):
-        finite("weight", float(weight), zero=True)
+        finite("weight", value_of(weight), zero=True)
         return weight
     if isinstance(weight, tf.Variable):
         raise TypeError(
@@ -75,7 +80,7 @@ class LossWeight:
         return variable.vaebook_loss_weight
 
     def get_config(self):
-        return {"value": float(self.variable)}
+        return {"value": value_of(self.variable)}
 
     @classmethod
     def from_config(cls, config):
@@ -97,8 +102,22 @@ def weight_from_config(saved: float | LossWeight | dict) -> float | keras.Variab
     return saved.variable if isinstance(saved, LossWeight) else saved
 
 
+class _LossOfImages(keras.losses.Loss):
+    """What all losses here share: one value for each image, and one sample weight."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        shape = tuple(getattr(sample_weight, "shape", ()))
+        # A batch of 8 images of 8 × 8 pixels would broadcast with the weights of its pixels.
+        if len(shape) > 1 and shape[1:] != (1,):
+            raise ValueError(
+                "Expected sample_weight of shape (batch,), one number for each image. "
+                f"Received: shape {shape}."
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
 @keras.saving.register_keras_serializable("vaebook")
-class ImageCrossentropy(keras.losses.Loss):
+class ImageCrossentropy(_LossOfImages):
     """Binary cross-entropy of each image, the mean over its pixels.
 
     Called with images in [0, 1] of shape (batch, height, width, channels), first the true
@@ -107,7 +126,8 @@ class ImageCrossentropy(keras.losses.Loss):
     of the pixels.
 
     Raises:
-        ValueError: if the two shapes differ or are not of rank 4.
+        ValueError: if the two shapes differ or are not of rank 4, or for sample weights that
+            are more than one number for each image.
 
     Source: part VI, where it is `"binary_crossentropy"` on `vae_out_main`.
     """
@@ -127,7 +147,7 @@ class ImageCrossentropy(keras.losses.Loss):
         return ops.mean(per_pixel, axis=(1, 2, 3))
 
 
-class _LatentLoss(keras.losses.Loss):
+class _LatentLoss(_LossOfImages):
     """What the parts of the KL term share: a weight, and a target that they do not read."""
 
     def __init__(self, weight=1.0, name=None, **kwargs):
@@ -225,7 +245,7 @@ class KLLoss(_LatentLoss):
 
 
 @keras.saving.register_keras_serializable("vaebook")
-class GaussianKL(keras.losses.Loss):
+class GaussianKL(_LossOfImages):
     """The KL divergence from N(mu, exp(log_var)) to N(0, 1), in nats per image: ½ Σ k.
 
     Called with `(y_true, y_pred)`, where `y_pred` is mu and log_var stacked to shape
@@ -244,6 +264,106 @@ class GaussianKL(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         return 0.5 * ops.sum(k_of(*_unstack(y_pred)), axis=-1)
+
+
+@keras.saving.register_keras_serializable("vaebook")
+class MaskedLoss(keras.losses.Loss):
+    """Another loss, of the samples that have a label; the mean is over the labelled ones.
+
+    Called with `(y_true, y_pred)`, as the other loss is. A missing label is NaN, or another
+    value that you name. Returns shape (batch,): 0 without a label, and the loss times
+    batch / labelled with one, so that Keras's mean over the batch is the mean over those that
+    are labelled. A batch without any label gives 0, with a gradient of 0.
+
+    "The labelled ones" are counted in each batch, and on several replicas over all of them:
+    the gradient is the one that a single device has for the whole batch. So a label in a
+    batch with few labels counts more than one in a batch with many. `mask_missing` makes
+    weights that count every label alike. A sample weight multiplies a labelled sample's loss;
+    the sum is divided by the number of labels, not by the sum of the weights.
+
+    The log of an output is a mean over batches, those without a label included: if there
+    are such batches, it is smaller than the mean over the labels.
+
+    Args:
+        loss: a `keras.losses.Loss`, the name of one, or a function, with one value per sample
+            or more: those of one sample are averaged.
+        missing: what stands for a missing label, such as −1; NaN always does.
+        each_value: for targets of several values, (batch, values), of which some may be
+            missing: whether to count each value by itself. If not, a row with one missing
+            value is missing. The loss must be one that averages over the last axis, as
+            `"mse"` and `"binary_crossentropy"` do.
+
+    Raises:
+        TypeError: for what is no loss, or a `missing` that is no number.
+        ValueError: for a loss that returns a scalar, another reduction than Keras's default,
+            or each_value with a target that is not of rank 2.
+
+    Source: chapter 16.
+    """
+
+    def __init__(self, loss, missing=None, each_value=False, name="masked_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        if self.reduction not in ("sum_over_batch_size", "mean"):
+            raise ValueError(
+                "Expected the default reduction, the mean over the batch. "
+                f"Received: reduction={self.reduction!r}."
+            )
+        if not callable(loss):  # a name, or a dict from a saved model
+            loss = keras.losses.get(loss)
+        if not callable(loss):
+            raise TypeError(f"Expected a loss, or the name of one. Received: loss={loss!r}.")
+        if missing is not None and not isinstance(missing, int | float):
+            raise TypeError(f"Expected missing to be a number. Received: {missing!r}.")
+        self.loss, self.missing, self.each_value = loss, missing, bool(each_value)
+
+    def call(self, y_true, y_pred):
+        if self.each_value and not len(y_true.shape) == len(y_pred.shape) == 2:
+            raise ValueError(
+                "Expected targets and predictions of shape (batch, values) with each_value. "
+                f"Received: shapes {tuple(y_true.shape)} and {tuple(y_pred.shape)}."
+            )
+        absent = ops.isnan(y_true)
+        if self.missing is not None:
+            absent = ops.logical_or(absent, ops.equal(y_true, self.missing))
+        # Before the loss sees it: the gradient of where() is NaN · 0 on the side not taken.
+        y_true = ops.where(absent, ops.zeros_like(y_true), y_true)
+        if self.each_value:
+            y_true, y_pred = y_true[..., None], y_pred[..., None]  # one value each
+        elif len(y_true.shape) > 1:
+            absent = ops.any(absent, axis=tuple(range(1, len(y_true.shape))))
+        values = self._values(y_true, y_pred)
+        if len(values.shape) < 1:
+            raise ValueError(
+                f"Expected a loss with one value per sample. Received: {self.loss!r}, which "
+                "returns a scalar."
+            )
+        if not self.each_value and len(values.shape) > 1:
+            values = ops.mean(values, axis=tuple(range(1, len(values.shape))))
+        present = ops.cast(ops.logical_not(absent), values.dtype)
+        values = ops.where(absent, ops.zeros_like(values), values)
+        batch = ops.cast(ops.shape(values)[0], values.dtype)
+        scaled = values * ops.divide_no_nan(batch, _mean_over_replicas(ops.sum(present)))
+        return ops.sum(scaled, axis=-1) if self.each_value else scaled
+
+    def _values(self, y_true, y_pred):
+        """Return the other loss, before any mean over the batch."""
+        if isinstance(self.loss, keras.losses.Loss):
+            return self.loss.call(y_true, y_pred)
+        if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+            y_true = y_true[..., None]  # or (batch,) and (batch, 1) broadcast to a square
+        return ops.convert_to_tensor(self.loss(y_true, y_pred))
+
+    def get_config(self):
+        own = {"missing": self.missing, "each_value": self.each_value}
+        return {**super().get_config(), "loss": keras.losses.serialize(self.loss), **own}
+
+
+def _mean_over_replicas(count):
+    """Return a replica's count as a mean over all replicas, which each of them gets."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return count
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, count)
 
 
 def k_of(mu, log_var):

@@ -1,14 +1,19 @@
-"""Two models that compute the loss themselves, in the two places where Keras lets them.
+"""Models that compute the loss themselves, in the two places where Keras lets them.
 
-Both train on the objective of the other routes: the cross-entropy, plus the KL term, plus
-what the layers add (regularizers, `add_loss`), each image multiplied by its sample weight.
+Two of them train on the objective of the other routes: the cross-entropy, plus the KL term,
+plus what the layers add (regularizers, `add_loss`), each image multiplied by its sample
+weight. The third learns how much each of several tasks weighs.
 """
 
+import math
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
+from vaebook._checks import number
 from vaebook.losses import ImageCrossentropy, KLLoss, weight_from_config, weight_to_config
 from vaebook.targets import prior_targets_like
 
@@ -139,8 +144,11 @@ class TrainStepVAE(_EncoderAndDecoder):
             # With mixed_float16 the optimizer enlarges the loss, or gradients vanish.
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if variables:
+            gradients = tape.gradient(scaled, variables)
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        else:  # as Keras's own step does
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         return logs
 
     def test_step(self, data):
@@ -160,3 +168,128 @@ class TrainStepVAE(_EncoderAndDecoder):
     def metrics(self):
         # Keras's own `loss` is filled by its own training step only: this one replaces it.
         return [self.loss_tracker, *(each for each in super().metrics if each.name != "loss")]
+
+
+def losses_by_output(model: keras.Model) -> dict[str, keras.losses.Loss]:
+    """Return the losses that a model was compiled with, by output.
+
+    Raises:
+        TypeError: if they are not a dict of `keras.losses.Loss`.
+    """
+    loss = getattr(model, "loss", None)
+    if not (
+        isinstance(loss, Mapping)
+        and all(isinstance(each, keras.losses.Loss) for each in loss.values())
+    ):
+        raise TypeError(
+            "Expected a model compiled with a dict of keras.losses.Loss by output. "
+            f"Received: loss={loss!r}."
+        )
+    return dict(loss)
+
+
+@keras.saving.register_keras_serializable("vaebook")
+class UncertaintyWeighted(keras.Model):
+    """A network whose tasks learn their loss weights while it trains, one number for each.
+
+    The objective is the sum over the tasks of exp(−s) · L + s, where L is the sum of the
+    losses of the task's outputs, and s is a weight of this model. For a given L the best s is
+    log L, and exp(−s) is then 1 / L. So training comes to minimise the sum of the logarithms
+    of the losses, and neither the unit of a loss nor a factor in it matters any more. It
+    also follows that a loss which can reach 0 gets a weight without bound.
+
+    Outputs that belong together are one task: a reconstruction and its KL term, or the KL
+    term would learn a beta of its own.
+
+    Args:
+        network: a model with a dict of outputs.
+        tasks: for each task, the names of its outputs. Each output with a loss is in one.
+        start: for each task, the size of its loss that s starts from, s = log(size); None for
+            1, s = 0. An optimizer such as Adam moves s by about its learning rate in a step,
+            so a start at a wrong size takes thousands of steps to leave.
+
+    Raises:
+        TypeError: when it trains, if it was compiled with other than a dict of
+            `keras.losses.Loss` by output.
+        ValueError: for a name that is no output, one in two tasks, or a task without one, a
+            start that is not > 0 for each task; when it trains, for a task's output without
+            a loss, or a loss that is in no task.
+
+    Source: Kendall, Gal and Cipolla (2018), without their factors of one half; chapter 16.
+    """
+
+    def __init__(self, network, tasks, start=None, name="uncertainty_weighted", **kwargs):
+        super().__init__(name=name, **kwargs)
+        outputs = list(network.output) if isinstance(network.output, Mapping) else []
+        given = [output for names in tasks.values() for output in names]
+        if (
+            not (given and set(given) <= set(outputs))
+            or len(set(given)) < len(given)
+            or not all(tasks.values())
+        ):
+            raise ValueError(
+                f"Expected tasks that share out the outputs {outputs}, each in one task. "
+                f"Received: tasks={dict(tasks)}."
+            )
+        start = dict.fromkeys(tasks, 1.0) if start is None else dict(start)
+        if set(start) != set(tasks):
+            raise ValueError(
+                f"Expected start for each of {list(tasks)}. Received: start={start}."
+            )
+        self.network = network
+        self.tasks = {task: list(names) for task, names in tasks.items()}
+        self.start = {task: number(f"start[{task!r}]", start[task]) for task in self.tasks}
+        self.log_scales = {
+            task: self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(math.log(size)),
+                dtype="float32",
+                name=f"s_{task}",
+            )
+            for task, size in self.start.items()
+        }
+        self.trackers = {name: keras.metrics.Mean(name=f"{name}_loss") for name in given}
+        self.build(network.input_shape)
+
+    def call(self, x, training=None):
+        return self.network(x, training=training)
+
+    def task_weights(self) -> dict[str, float]:
+        """Return the loss weight that each task has now, exp(−s)."""
+        return {task: float(ops.exp(-s)) for task, s in self.log_scales.items()}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        losses = losses_by_output(self)
+        if set(losses) != set(self.trackers):
+            raise ValueError(
+                f"Expected a loss for each of {list(self.trackers)}, which are in tasks. "
+                f"Received: losses for {list(losses)}."
+            )
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        total = sum(ops.sum(ops.cast(loss, "float32")) for loss in self.losses) / replicas
+        for task, names in self.tasks.items():
+            of_task = 0.0
+            for name in names:
+                weight = sample_weight
+                if isinstance(sample_weight, Mapping):
+                    weight = sample_weight[name]
+                value = losses[name](y[name], y_pred[name], weight)  # divided by replicas
+                self.trackers[name].update_state(value * replicas, ops.shape(y_pred[name])[0])
+                of_task += value
+            s = self.log_scales[task]
+            total += ops.exp(-s) * of_task + s / replicas
+        return total
+
+    def get_config(self):
+        network = keras.saving.serialize_keras_object(self.network)
+        return {
+            **super().get_config(),
+            "network": network,
+            "tasks": self.tasks,
+            "start": self.start,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**{**config, "network": network})

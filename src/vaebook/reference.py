@@ -34,19 +34,9 @@ def losses_of_images(
     Raises:
         ValueError: for a network with another activation, normalisation or dropout.
     """
-    if spec.activation != "leaky_relu" or spec.batch_norm or spec.dropout:
-        raise ValueError(
-            f"Expected a network of LeakyReLU without batch_norm and dropout. Received: {spec}."
-        )
     images, noise = (tf.cast(array, "float64") for array in (images, noise))
     remaining = iter(tf.cast(array, "float64") for array in weights)
-    x = images
-    for stride in spec.encoder_strides:
-        kernel, bias = next(remaining), next(remaining)
-        x = _activate(tf.nn.conv2d(x, kernel, stride, "SAME") + bias)
-    x = tf.reshape(x, (len(images), -1))
-    mu = x @ next(remaining) + next(remaining)  # (n, latent_dim)
-    log_var = x @ next(remaining) + next(remaining)
+    mu, log_var = _encode(spec, remaining, images)
     x = (mu + tf.exp(log_var / 2) * noise) @ next(remaining) + next(remaining)
     x = tf.reshape(x, (len(images), *spec.feature_shape))
     for number, stride in enumerate(spec.decoder_strides):
@@ -59,6 +49,30 @@ def losses_of_images(
     crossentropy = tf.reduce_mean(tf.math.softplus(x) - images * x, axis=(1, 2, 3))
     k = mu**2 + tf.exp(log_var) - 1 - log_var
     return crossentropy, tf.reduce_mean(k, axis=1)
+
+
+def codes_of_images(spec: NetworkSpec, weights: Sequence, images: np.ndarray) -> tuple:
+    """Return mu and log_var of each image, two tensors of shape (n, latent_dim).
+
+    Args:
+        spec, weights, images: as for `losses_of_images`.
+    """
+    remaining = iter(tf.cast(array, "float64") for array in weights)
+    return _encode(spec, remaining, tf.cast(images, "float64"))
+
+
+def _encode(spec, remaining, x):
+    """Take the encoder's weights out of what remains, and return mu and log_var."""
+    if spec.activation != "leaky_relu" or spec.batch_norm or spec.dropout:
+        raise ValueError(
+            f"Expected a network of LeakyReLU without batch_norm and dropout. Received: {spec}."
+        )
+    for stride in spec.encoder_strides:
+        kernel, bias = next(remaining), next(remaining)
+        x = _activate(tf.nn.conv2d(x, kernel, stride, "SAME") + bias)
+    x = tf.reshape(x, (len(x), -1))
+    mu = x @ next(remaining) + next(remaining)  # (n, latent_dim)
+    return mu, x @ next(remaining) + next(remaining)
 
 
 def loss_and_gradients(

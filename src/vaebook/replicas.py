@@ -15,8 +15,18 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from vaebook._small import EXACT, IMAGES, SPEC, WEIGHT, build_small, cell, grey_images
-from vaebook.reference import GradientKeeper, flat, loss_and_gradients, relative_error
+from vaebook._small import (
+    EXACT,
+    IMAGES,
+    SPEC,
+    WEIGHT,
+    build_small,
+    cell,
+    grey_images,
+    reference_of,
+)
+from vaebook.heads import THREE_HEADS
+from vaebook.reference import GradientKeeper, flat, relative_error
 from vaebook.routes import ROUTES, Route
 from vaebook.traps import TRAPS
 
@@ -94,13 +104,16 @@ def _run(*arguments):
     return answer.stdout
 
 
-def check_on_replicas() -> dict[str, dict[str, dict[str, Any]]]:
-    """Train every route and trap on two replicas; return cells by name and behaviour.
+def check_on_replicas(*names: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Train routes and traps on two replicas; return cells by name and behaviour.
+
+    Args:
+        names: of routes and traps, or "three_heads"; without any, every route and trap.
 
     Raises:
         RuntimeError: if the process that trains them fails.
     """
-    return json.loads(_run("-m", "vaebook.replicas").splitlines()[-1])
+    return json.loads(_run("-m", "vaebook.replicas", *names).splitlines()[-1])
 
 
 def _built_on_replicas(strategy, route, batches):
@@ -144,7 +157,7 @@ def _cells_of_an_even_batch(strategy, route):
     # Not train_on_batch, which hands the whole batch to each replica.
     model.fit(x, route.targets(x), batch_size=IMAGES, shuffle=False, verbose=0)
     parts = [
-        loss_and_gradients(SPEC, model.get_weights(), x, noise, *factors)[1]
+        reference_of(route)(model.get_weights(), x, noise, *factors)[1]
         for factors in ((1.0, 0.0), (0.0, WEIGHT))
     ]
     (a, b), fits = _fit(keeper.kept, parts)
@@ -165,7 +178,7 @@ def _cell_of_an_uneven_batch(strategy, route):
     model, keeper, drawn = _built_on_replicas(strategy, route, [(half, half), (2, 1)])
     model.fit(x, route.targets(x), batch_size=IMAGES, shuffle=False, verbose=0)
     parts = [
-        loss_and_gradients(SPEC, model.get_weights(), share, noise, 1.0, WEIGHT)[1]
+        reference_of(route)(model.get_weights(), share, noise, 1.0, WEIGHT)[1]
         for share, noise in zip((x[-3:-1], x[-1:]), drawn[-1], strict=True)
     ]
     factors, fits = _fit(keeper.kept, parts)
@@ -185,23 +198,23 @@ def _cell_of_xla(strategy, route):
     return cell(True, "trains")
 
 
-def _on_two_replicas():
-    """Print the cells of every route and trap as one line of JSON."""
+def _on_two_replicas(names):
+    """Print the cells of the named routes and traps as one line of JSON."""
+    known = {**ROUTES, **TRAPS, THREE_HEADS.name: THREE_HEADS}
+    routes = {name: known[name] for name in names or [*ROUTES, *TRAPS]}
     tf.get_logger().setLevel("ERROR")  # it warns of many models; here they are intended
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
         cpu, 2 * [tf.config.LogicalDeviceConfiguration()]
     )
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    cells = {
-        name: _cells_of_an_even_batch(strategy, route)
-        for name, route in {**ROUTES, **TRAPS}.items()
-    }
-    for name, route in ROUTES.items():
+    cells = {name: _cells_of_an_even_batch(strategy, each) for name, each in routes.items()}
+    for name in [name for name in ROUTES if name in routes]:
+        route = routes[name]
         cells[name]["uneven_on_replicas"] = _cell_of_an_uneven_batch(strategy, route)
         cells[name]["xla_on_replicas"] = _cell_of_xla(strategy, route)
     print(json.dumps(cells))
 
 
 if __name__ == "__main__":
-    _on_two_replicas()
+    _on_two_replicas(sys.argv[1:])

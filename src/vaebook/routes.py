@@ -40,11 +40,15 @@ class Route:
             options go to `compile`. Wrong arguments raise `TypeError` or `ValueError`.
         targets: `targets(x)` returns what `fit` gets as y for the images x, shape
             (n, height, width, channels), and raises ValueError for pixels outside [0, 1].
+        reference: `reference(weights, images, noise, factors, kl_factors)` returns the
+            objective and its gradients on the network that `behaviours` checks, as
+            `vaebook.reference.loss_and_gradients` does; None if it is part VI's objective.
     """
 
     name: str
     build: Callable[..., keras.Model]
     targets: Callable[[np.ndarray], Any]
+    reference: Callable | None = None
 
 
 def builder(*taken: str) -> Callable:

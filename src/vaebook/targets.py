@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
-from vaebook._checks import pixels
+from vaebook._checks import number, pixels
 
 
 def check_images(images: np.ndarray) -> None:
@@ -130,4 +130,194 @@ def _check_mapping(kind, given, names):
     if missing:
         raise ValueError(
             f"Expected a {kind} for each of {names}. Received: none for {missing}."
+        )
+
+
+def mask_missing(
+    targets: Mapping[str, np.ndarray],
+    missing: Mapping[str, float] | None = None,
+    divide_by: str = "labelled",
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Fill the missing labels of each output, and return sample weights that leave them out.
+
+    A weight of 0 alone does not do it: NaN · 0 is NaN. What is filled in is 0, a value that
+    any loss can take; its weight is 0, so no loss counts it.
+
+    Keras divides the weighted sum by n, the number of all samples. So the labelled ones get
+    the weight n / labelled, and the loss is the mean over the labelled ones. In batches it is
+    so on average, and over an epoch exactly, since no batch divides by its own count.
+
+    Args:
+        targets: an array for each output, first axis of one length n. NaN is a missing
+            label. A row of several values is missing if one of them is.
+        missing: for an output, another value that stands for a missing label, such as −1.
+        divide_by: "labelled", or "all" for weights of 1, which leave Keras's mean over n.
+
+    Returns:
+        The targets without missing labels, and float32 weights of shape (n,), both by output.
+
+    Raises:
+        TypeError: for targets that are not in a dict.
+        ValueError: for an output without any label, an output in `missing` that the targets
+            lack, arrays of different lengths, or another `divide_by`.
+
+    Source: chapter 16.
+    """
+    targets = _arrays_by_output("targets", targets)
+    missing = dict(missing or {})
+    _check_outputs("missing", missing, targets)
+    if divide_by not in ("labelled", "all"):
+        raise ValueError(
+            f"Expected divide_by 'labelled' or 'all'. Received: divide_by={divide_by!r}."
+        )
+    filled, weights = {}, {}
+    for name, target in targets.items():
+        marker = missing.get(name, np.nan)
+        absent = np.isnan(target) if target.dtype.kind == "f" else np.zeros(target.shape, bool)
+        absent = absent | (target == marker)  # NaN equals nothing
+        labelled = ~absent.any(axis=tuple(range(1, target.ndim)))
+        if not labelled.any():
+            raise ValueError(
+                f"Expected a label for some sample of output {name!r}. Received: none in "
+                f"{len(target)}. Leave its loss out, if it has no labels."
+            )
+        filled[name] = np.where(absent, np.zeros((), target.dtype), target)
+        share = labelled.mean() if divide_by == "labelled" else 1.0
+        weights[name] = (labelled / share).astype("float32")
+    return filled, weights
+
+
+def class_weights_per_output(
+    targets: Mapping[str, np.ndarray],
+    class_weights: Mapping[str, Mapping[int, float]],
+    sample_weight: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Turn class weights into sample weights for each output, which Keras takes.
+
+    `fit(class_weight=…)` is for models with one output. Several outputs need
+    `fit(sample_weight=…)` with an array for each: this one.
+
+    Args:
+        targets: an array for each output that has a loss. If it has class weights: integer
+            labels, shape (n,) or (n, 1), binary ones included, or one-hot rows, (n, classes).
+        class_weights: for each output that is to have them, a weight ≥ 0 for each class.
+            Outputs that are not named get ones.
+        sample_weight: weights to multiply with, an array of shape (n,) for each output, such
+            as those of `mask_missing`. Labels whose weight is 0 here are not looked at.
+
+    Returns:
+        Sample weights, float32 of shape (n,), for each output of the targets.
+
+    Raises:
+        TypeError: for targets or weights that are not in a dict, or labels or weights that
+            are no numbers.
+        ValueError: for an output that the targets lack, a class that has no label, a label
+            without a weight, labels that are neither integers nor one-hot, sample weights
+            for some outputs only, or weights that are negative or not finite.
+
+    Source: chapter 16; for one output it is what Keras's `class_weight` does.
+    """
+    targets = _arrays_by_output("targets", targets)
+    _check_outputs("class_weights", class_weights, targets)
+    n = len(next(iter(targets.values())))
+    if sample_weight is None:
+        sample_weight = {name: np.ones(n) for name in targets}
+    factors = _arrays_by_output("sample_weight", sample_weight)
+    _check_outputs("sample_weight", factors, targets)
+    left_out = [name for name in targets if name not in factors]
+    if left_out:
+        raise ValueError(
+            f"Expected sample_weight for each of {list(targets)}. Received: none for "
+            f"{left_out}."
+        )
+    weights = {}
+    for name, target in targets.items():
+        factor = factors[name]
+        if factor.shape != (n,):
+            raise ValueError(
+                f"Expected sample_weight of output {name!r} of shape ({n},). "
+                f"Received: shape {factor.shape}."
+            )
+        by_class = np.ones(n)
+        if name in class_weights:
+            by_class = _weights_of_labels(name, target, class_weights[name], factor != 0)
+        weights[name] = (by_class * factor).astype("float32")
+    return weights
+
+
+def _weights_of_labels(name, target, of_class, counted):
+    """Return the class weight of each label that counts, and 0 for the others."""
+    if not isinstance(of_class, Mapping):
+        raise TypeError(
+            f"Expected class weights of output {name!r} as a dict from class to weight. "
+            f"Received: {of_class!r}."
+        )
+    of_class = {
+        label: number(f"class_weights[{name!r}][{label!r}]", weight, zero=True)
+        for label, weight in of_class.items()
+    }
+    classes, known = _classes(name, target, counted)
+    unknown = [label for label in of_class if label not in known]
+    if unknown:
+        raise ValueError(
+            f"Expected class weights of output {name!r} for its classes, {sorted(known)}. "
+            f"Received: {unknown}, which no label has."
+        )
+    without = sorted(set(classes[counted].tolist()) - set(of_class))
+    if without:
+        raise ValueError(
+            f"Expected a class weight for each class of output {name!r}. "
+            f"Received: none for {without}."
+        )
+    weights = np.zeros(len(classes))
+    weights[counted] = [of_class[label] for label in classes[counted].tolist()]
+    return weights
+
+
+def _classes(name, target, counted):
+    """Return the class of each label, and the set of classes that there are."""
+    looked_at = target[counted]
+    if target.ndim == 2 and target.shape[1] > 1:
+        ones = (looked_at == 1).sum(axis=1) == 1
+        if not (ones & ((looked_at != 0).sum(axis=1) == 1)).all():
+            raise ValueError(
+                f"Expected one-hot rows in output {name!r}, a single 1 and zeros. Received: "
+                f"{looked_at[~ones][:1].tolist() or 'rows with other values'}. Labels that "
+                "may hold together need an output each."
+            )
+        return target.argmax(axis=1), set(range(target.shape[1]))
+    if target.ndim > 2 or not np.array_equal(looked_at, np.floor(looked_at)):
+        raise ValueError(
+            f"Expected labels of output {name!r} as integers of shape (n,) or (n, 1), or as "
+            f"one-hot rows. Received: shape {target.shape}, such as "
+            f"{looked_at.ravel()[:3].tolist()}. mask_missing fills missing labels."
+        )
+    classes = np.where(counted, target.reshape(len(target)), 0).astype("int64")
+    return classes, set(classes[counted].tolist())
+
+
+def _arrays_by_output(argument, given):
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"Expected {argument} as a dict with an array for each output. "
+            f"Received: {type(given).__name__}."
+        )
+    arrays = {name: np.asarray(array) for name, array in given.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf" or array.ndim == 0:
+            raise TypeError(
+                f"Expected {argument} of output {name!r} as an array of numbers. "
+                f"Received: {given[name]!r}."
+            )
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"Expected {argument} of one length. Received: {lengths}.")
+    return arrays
+
+
+def _check_outputs(argument, given, targets):
+    unknown = [name for name in given if name not in targets]
+    if unknown:
+        raise ValueError(
+            f"Expected {argument} for outputs out of {list(targets)}. Received: {unknown}."
         )

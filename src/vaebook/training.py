@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from vaebook._checks import number, whole
-from vaebook.losses import KLLoss, LogVarLoss, MuLoss
+from vaebook.losses import KLLoss, LogVarLoss, MuLoss, value_of
 
 
 class EpochLine(keras.callbacks.Callback):
@@ -105,7 +105,7 @@ class WeightScheduler(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
-            logs["weight"] = float(self.weight)
+            logs["weight"] = value_of(self.weight)
 
 
 def weight_variable(model: keras.Model) -> keras.Variable:

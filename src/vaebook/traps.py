@@ -38,11 +38,13 @@ def _build_scalar_losses(spec, weight=1.0, optimizer="adam", seed=None, **compil
 class _PlainMeanVAE(TrainStepVAE):
     """The training step of many tutorials: plain means, and x alone."""
 
+    told = {"training": True}  # noqa: RUF012 (vaebook.mistakes takes it away)
+
     def train_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            z, mu, log_var = self.encoder(x, training=True)
-            reconstructed = self.decoder(z, training=True)
+            z, mu, log_var = self.encoder(x, **self.told)
+            reconstructed = self.decoder(z, **self.told)
             reconstruction = ops.mean(ops.binary_crossentropy(x, reconstructed))
             k = ops.square(mu) + ops.exp(log_var) - 1 - log_var
             kl = self.divergence.weight * ops.mean(k)

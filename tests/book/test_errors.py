@@ -81,6 +81,23 @@ def add_a_symbolic_loss():
     model.add_loss(ops.mean(model.output))
 
 
+def add_a_function_as_loss():
+    class AddLoss(layers.Layer):
+        def call(self, inputs):
+            self.add_loss(lambda: ops.mean(inputs))
+            return inputs
+
+    AddLoss()(x)
+
+
+def add_the_loss_to_a_tensor():
+    keras.Input((2,)).add_loss(0.0)
+
+
+def layer_of_your_own_at_each_step():
+    layers.TimeDistributed(Unregistered())(keras.Input((3, 2)))
+
+
 def validate_without_test_step():
     class Model(keras.Model):
         def call(self, inputs):
@@ -142,6 +159,14 @@ def one_loss_weight_of_two():
     fit(loss_weights={"image": 1.0})
 
 
+def one_loss_for_two_outputs_and_two_weights():
+    fit(loss="mse", loss_weights={"image": 1.0, "mu": 1.0})
+
+
+def one_loss_in_a_list_for_a_dict_of_two():
+    fit(loss=["mse"])
+
+
 def target_none():
     fit({"image": x, "mu": None})
 
@@ -199,6 +224,81 @@ def load_by_name():
         two_outputs().load_weights(path, by_name=True)
 
 
+def saved_and_loaded(model, name="model.keras"):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        model.save(path)
+        return keras.saving.load_model(path)
+
+
+def one_output(loss):
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2)])
+    model.compile("adam", loss=loss)
+    return model
+
+
+def squared(y_true, y_pred):
+    return ops.square(y_true - y_pred)
+
+
+def loss_function_without_registration():
+    saved_and_loaded(one_output(squared))
+
+
+class Around(layers.Layer):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+def layer_as_an_argument():
+    save_and_load(Around(layers.Dense(2)))
+
+
+def train_what_was_loaded_from_h5():
+    saved_and_loaded(one_output(keras.losses.MeanSquaredError()), "model.h5").fit(
+        x, x, verbose=0
+    )
+
+
+def load_a_loss_named_in_h5():
+    saved_and_loaded(one_output("mse"), "model.h5")
+
+
+def load_weights_before_the_optimizer_is_built():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.weights.h5")
+        model = one_output("mse")
+        model.fit(x, x, verbose=0)
+        model.save_weights(path)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            one_output("mse").load_weights(path)
+    raise next(each.message for each in caught if each.category is UserWarning)
+
+
+def weights_of_other_shapes():
+    inputs = keras.Input((2,))
+    keras.Model(inputs, layers.Dense(3)(inputs)).set_weights(one_output("mse").get_weights())
+
+
+def save_the_best_of_what_is_not_logged():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        fit(
+            callbacks=[
+                keras.callbacks.ModelCheckpoint(path, "val_mu_loss", 0, True, mode="min")
+            ]
+        )
+
+
+def stop_early_on_what_is_not_logged():
+    fit(callbacks=[keras.callbacks.EarlyStopping("val_mu_loss", mode="min")])
+
+
 def model_without_call():
     class Empty(keras.Model):
         pass
@@ -210,6 +310,31 @@ def model_without_call():
 
 def class_weight_for_two_outputs():
     two_outputs().fit(x, Y, class_weight={0: 1.0, 1: 2.0}, verbose=0)
+
+
+class WeightedBatches(keras.utils.PyDataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, number):
+        return x, Y, dict.fromkeys(Y, np.ones(4))
+
+
+def class_weight_beside_sample_weight():
+    two_outputs().fit(WeightedBatches(), class_weight={0: 1.0}, shuffle=False, verbose=0)
+
+
+def sample_weight_of_one_output_of_a_batch():
+    two_outputs().train_on_batch(x, Y, {"image": np.ones(4)})
+
+
+def missing_class_with_weight_0():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss(np.array([0, -1]), np.zeros((2, 3), "float32"), np.array([1.0, 0.0]))
+
+
+def metrics_in_a_string():
+    fit(metrics="accuracy")
 
 
 def metric_under_a_wrong_key():
@@ -251,6 +376,18 @@ def loss_of_one_output_without_a_gradient():
     fit(loss=free)
 
 
+def checkpoint_of_weights_as_h5():
+    keras.callbacks.ModelCheckpoint("vae.h5", save_weights_only=True)
+
+
+def loss_of_the_code_alone():
+    fit(loss={"mu": "mse"})
+
+
+def loss_without_a_derivative():
+    fit(loss=dict.fromkeys(Y, lambda target, output: ops.max(ops.argmax(output, axis=-1))))
+
+
 def stop_early_on_a_loss():
     fit(callbacks=[keras.callbacks.EarlyStopping(monitor="mu_loss")])
 
@@ -272,6 +409,17 @@ def losses_by_name_for_a_tuple():
     model.fit(x, Y, verbose=0)
 
 
+def target_of_another_structure():
+    model = two_outputs(loss={"image": "mse"})
+    model.evaluate(x, x, verbose=0)  # no gradient: `mu` has none, and Keras would warn
+    model.evaluate(x, Y, verbose=0)
+
+
+def metric_without_every_target():
+    model = two_outputs(loss={"image": "mse"}, metrics={"image": ["mae"]})
+    model.evaluate(x, {"image": x}, verbose=0)
+
+
 RAISES = (
     close_over_a_tensor,
     lambda_without_registration,
@@ -281,27 +429,49 @@ RAISES = (
     save_before_a_call,
     load_before_a_call,
     load_by_name,
+    loss_function_without_registration,
+    layer_as_an_argument,
+    train_what_was_loaded_from_h5,
+    load_a_loss_named_in_h5,
+    load_weights_before_the_optimizer_is_built,
+    weights_of_other_shapes,
+    save_the_best_of_what_is_not_logged,
+    stop_early_on_what_is_not_logged,
     shape_from_a_number,
     units_from_numpy,
     target_left_out,
     target_under_a_wrong_key,
     target_in_a_dict_for_one_output,
+    target_of_another_structure,
+    metric_without_every_target,
     loss_under_a_wrong_key,
     one_loss_weight_of_two,
+    one_loss_for_two_outputs_and_two_weights,
+    one_loss_in_a_list_for_a_dict_of_two,
     metric_under_a_wrong_key,
+    metrics_in_a_string,
     class_weight_for_two_outputs,
+    class_weight_beside_sample_weight,
     sample_weight_of_one_output,
+    sample_weight_of_one_output_of_a_batch,
+    missing_class_with_weight_0,
     sample_weights_in_a_dict_for_a_list_of_outputs,
     losses_by_name_for_a_tuple,
     loss_without_a_gradient,
     loss_of_one_output_without_a_gradient,
+    loss_of_the_code_alone,
+    loss_without_a_derivative,
     read_an_old_name,
     target_none,
     target_of_another_length,
     generator_that_yields_a_list,
     stop_early_on_a_loss,
+    checkpoint_of_weights_as_h5,
     add_a_bfloat16_loss,
     add_a_symbolic_loss,
+    add_a_function_as_loss,
+    add_the_loss_to_a_tensor,
+    layer_of_your_own_at_each_step,
     validate_without_test_step,
     no_loss_in_compile,
     name_a_method_losses,

@@ -1,5 +1,6 @@
 """Each code of the audit has a model that it finds and one that it leaves alone."""
 
+import inspect
 import random
 
 import keras
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from vaebook.audit import CODES, audit
+from test_audit_models import skip_before_keras_3_14
+from vaebook import behaviours
+from vaebook.audit import CODES, _batches, _log, _questions, _wiring, audit
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 4)).astype("float32")
@@ -385,12 +388,74 @@ WRONG = {
         regressor(Unregistered()),
         target(),
     ),
+    "a class registered in a function": lambda: (
+        "does-not-reload",
+        regressor(registered_in_a_function()()),
+        target(),
+    ),
+    "a class put in by hand": lambda: ("does-not-reload", regressor(by_hand()()), target()),
+    "an optimizer that forgets": lambda: ("does-not-reload", forgets(), target()),
+    "a softmax of one unit": lambda: (
+        "constant-output",
+        regressor(loss="binary_crossentropy", activation="softmax"),
+        target(),
+    ),
+    "a tracker of all calls": lambda: (
+        "log-moved-by-predict",
+        regressor(Tracked()),
+        target(),
+    ),
     "an error in the step": lambda: ("does-not-train", regressor(loss=raises), target()),
 }
 
 
 class Unregistered(layers.Layer):
     def call(self, inputs):
+        return inputs
+
+
+def registered_in_a_function():
+    @keras.saving.register_keras_serializable("test_audit")
+    class Inside(layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    return Inside
+
+
+def by_hand():
+    class ByHand(Unregistered):
+        pass
+
+    keras.saving.get_custom_objects()["ByHand"] = ByHand
+    return ByHand
+
+
+@keras.saving.register_keras_serializable("test_audit")
+class Known(layers.Layer):
+    def call(self, inputs):
+        return inputs
+
+
+@keras.saving.register_keras_serializable("test_audit")
+class Forgetful(keras.optimizers.SGD):
+    def load_own_variables(self, store):
+        pass
+
+
+def forgets():
+    model = regressor(optimizer=Forgetful(momentum=0.9))
+    model.train_on_batch(X, target())
+    return model
+
+
+class Tracked(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.tracker = keras.metrics.Mean(name="size")
+
+    def call(self, inputs):
+        self.tracker.update_state(ops.abs(inputs))
         return inputs
 
 
@@ -480,6 +545,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_leaves_alone(name):
+    skip_before_keras_3_14(name)
     model, x, y, weight = unpacked(*RIGHT[name]())
     report = audit(model, x, y, weight, reload=False)
     assert report.findings == [], str(report)
@@ -488,6 +554,46 @@ def test_leaves_alone(name):
 def test_a_model_of_registered_parts_reloads():
     report = audit(regressor(layers.Dropout(0.5), layers.BatchNormalization()), X, target())
     assert report.findings == [], str(report)
+
+
+def test_a_registered_class_reloads_and_its_module_is_named():
+    report = audit(regressor(Known()), X, target())
+    assert report.findings == [], str(report)
+    (told,) = [each for each in report.information if each.code == "does-not-reload"]
+    assert told.message.endswith(f"once that has {__name__}")
+
+
+def test_a_class_that_only_a_scope_knows_does_not_reload():
+    model = regressor(Unregistered())
+    with keras.saving.custom_object_scope({"Unregistered": Unregistered}):
+        report = audit(model, X, target())
+    assert report.found("does-not-reload")
+
+
+def test_the_registry_is_afterwards_as_it_was():
+    by_hand()
+    registry = keras.saving.get_custom_objects()
+    for model in (regressor(Known()), regressor(layers.Lambda(lambda t: t))):
+        before = dict(registry)
+        audit(model, X, target())
+        assert list(registry.items()) == list(before.items())
+        assert keras.saving.get_custom_objects() is registry
+
+
+def test_the_routes_are_asked_by_the_same_functions():
+    public = [
+        name
+        for name, value in vars(_questions).items()
+        if inspect.isfunction(value)
+        and value.__module__ == _questions.__name__
+        and not name.startswith("_")
+        and name != "terms_of"
+    ]
+    users = (_batches, _log, _wiring)
+    assert len(public) == 8
+    for name in public:
+        assert getattr(behaviours, name) is getattr(_questions, name), name
+        assert any(hasattr(module, name) for module in users), name
 
 
 def test_every_code_has_a_model_that_it_finds():

@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers, ops
 from vaebook.audit import audit, measured_beta
 from vaebook.behaviours import SPEC
-from vaebook.layers import KLDivergence
-from vaebook.losses import GaussianKL, beta_from_weight, beta_of_reductions
+from vaebook.layers import Sampling
+from vaebook.losses import beta_from_weight, beta_of_reductions
 from vaebook.routes import ROUTES
 
 N, PIXELS, WEIGHT = 8, 64, 0.25
@@ -29,9 +29,9 @@ def image_of(made):
 class VAE(keras.Model):
     """A step from scratch, with the pieces of the objective as functions."""
 
-    def __init__(self, objective, spread=0.5, latent_dim=2, inner=()):
+    def __init__(self, objective, spread=0.5, latent_dim=2, inner=(), decoy=None):
         super().__init__()
-        self.objective, self.spread = objective, spread
+        self.objective, self.spread, self.decoy = objective, spread, decoy
         self.encoder = keras.Sequential(
             [keras.Input((8, 8, 1)), layers.Flatten(), *inner, layers.Dense(2 * latent_dim)]
         )
@@ -50,6 +50,8 @@ class VAE(keras.Model):
 
     def made(self, x, training=None):
         mu, log_var = self.codes(x, training)
+        if self.decoy:
+            self.decoy([mu, log_var])
         noise = keras.random.normal(tf.shape(mu), seed=self.seed)
         z = mu + tf.exp(self.spread * log_var) * noise
         return self.decoder(z, training=training), z, mu, log_var
@@ -199,6 +201,14 @@ def test_the_slip_in_the_noise_has_no_beta_but_that_of_its_formula():
     assert found.kl_factor / found.reconstruction_factor == pytest.approx(
         beta_of_reductions((8, 8, 1), 2, **MEANS, kl_factor=5e-4), rel=1e-2
     )
+
+
+def test_a_right_draw_that_leads_nowhere_does_not_hide_the_slip():
+    decoy = Sampling(seed=1)
+    decoy([np.zeros((1, 2)), np.zeros((1, 2))])  # so that it is built
+    model = vae(objective(), spread=1.0, decoy=decoy)
+    found = measured(model)
+    assert "exp(log_var), not exp(½ log_var)" in found.why
 
 
 def test_a_reconstruction_without_its_noise_is_not_explained():

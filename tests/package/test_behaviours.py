@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from vaebook import behaviours
+from vaebook._small import build_small
 from vaebook.behaviours import CHECKS, SPEC
 from vaebook.layers import KLDivergence
 from vaebook.losses import KLLoss
@@ -54,6 +55,7 @@ def on_replicas():
 
 
 def compare(name, behaviour, cell):
+    assert name in CELLS, f"{name} has no record: make records RECORD=behaviours"
     recorded = CELLS[name][behaviour]
     now, then = ({key: each[key] for key in ("holds", "shows")} for each in (cell, recorded))
     if (name, behaviour) in NO_TRAP_YET:
@@ -79,25 +81,30 @@ def test_every_route_is_right_but_where_keras_makes_it_impossible():
     """What does not hold. If Keras fixes one of these, this test notices."""
     found = {
         (name, behaviour)
-        for name in ROUTES
-        for behaviour, cell in CELLS[name].items()
+        for name, cells in RECORD["routes"].items()
+        for behaviour, cell in cells.items()
         if not cell["holds"]
     }
+    # A route is known by how it is built, so a new one needs no entry here.
+    models = {name: build_small(route) for name, route in ROUTES.items()}
     of_the_log = {
         (name, "parts_of_last_batch")
-        for name in ("pass_through", "direct_outputs", "stacked_output")  # several losses
+        for name, model in models.items()
+        if isinstance(model.loss, dict) and len(model.loss) > 1
     }
     no_target = {
-        (name, "without_target")
-        for name in ROUTES
-        if name not in ("compute_loss", "train_step")
+        (name, "without_target") for name, model in models.items() if model.loss is not None
     }
     on_replicas = {
         (name, behaviour)
         for name in ROUTES
         for behaviour in ("uneven_on_replicas", "xla_on_replicas")
     }
-    weights = {(name, "sample_weight") for name in ("kl_layer", "kl_layer_with_code")}
+    weights = {
+        (name, "sample_weight")
+        for name, model in models.items()
+        if any(isinstance(layer, KLDivergence) for layer in model.get_layer("encoder").layers)
+    }
     assert found == weights | of_the_log | no_target | on_replicas
 
 

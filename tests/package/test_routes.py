@@ -253,6 +253,29 @@ def test_metrics_of_the_user_stand_beside_the_losses(name, images):
 
 
 @every_route
+def test_a_model_with_everything_frozen_warns_and_stays_as_it_is(route, images):
+    model = build(route, run_eagerly=True)
+    model.trainable = False
+    before = model.get_layer("decoder").get_weights()
+    with pytest.warns(UserWarning, match="The model does not have any trainable weights"):
+        logs = model.fit(images, route.targets(images), verbose=0).history
+    assert logs["loss"][0] > 0
+    for one, other in zip(model.get_layer("decoder").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@every_route
+def test_sample_weights_of_pixels_are_refused(route):
+    """As many images as rows: shape (8,) and shape (8, 8, 8) would broadcast."""
+    x, pixels = np.zeros((8, 8, 8, 1), "float32"), np.ones((8, 8, 8), "float32")
+    weights, y = pixels, route.targets(x)
+    if isinstance(y, dict):
+        weights = {name: pixels if name == "reconstruction" else pixels[:, 0, 0] for name in y}
+    with pytest.raises(ValueError, match=r"sample_weight of shape \(batch,\).* \(8, 8, 8\)"):
+        build(route, run_eagerly=True).evaluate(x, y, sample_weight=weights, verbose=0)
+
+
+@every_route
 def test_wrong_arguments_are_refused(route, images):
     with pytest.raises(ValueError, match="weight ≥ 0. Received: weight=-1.0"):
         route.build(SPEC, weight=-1)

@@ -1,3 +1,7 @@
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -66,6 +70,56 @@ def test_a_weight_follows_its_schedule(images):
 def test_a_number_cannot_follow_a_schedule():
     with pytest.raises(TypeError, match="Expected a keras.Variable.*Received: weight=0.5"):
         WeightScheduler(0.5, lambda epoch: 1.0)
+
+
+ON_REPLICAS = """
+import json, vaebook, keras, numpy as np, tensorflow as tf
+from vaebook.behaviours import SPEC
+from vaebook.routes import ROUTES
+from vaebook.training import WeightScheduler, weight_variable
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+x = np.random.default_rng(0).uniform(size=(8, *SPEC.image_shape)).astype("float32")
+for name in ("direct_outputs", "kl_layer", "train_step"):
+    route = ROUTES[name]
+    with strategy.scope():
+        weight = keras.Variable(0.25)
+        sgd = keras.optimizers.SGD(0.0)
+        model = route.build(SPEC, weight=weight, seed=1, optimizer=sgd)
+    schedule = WeightScheduler(weight, lambda epoch: (epoch + 1) / 4)
+    y = route.targets(x)
+    log = model.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=[schedule]).history
+    model.save("model.keras")
+    loaded = weight_variable(keras.saving.load_model("model.keras"))
+    print(json.dumps({"loaded": float(loaded), **log}))
+"""
+
+
+def test_a_variable_made_in_the_scope_of_a_strategy_is_a_weight(tmp_path):
+    """TensorFlow divides a processor only before its first use: a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ON_REPLICAS],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    logs = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
+    assert len(logs) == 3, ended.stderr
+    for log in logs:
+        assert log["weight"] == [0.25, 0.5]
+        assert log["loaded"] == 0.5
+        weak, strong = (
+            sum(
+                log[name][epoch]
+                for name in log
+                if name in ("kl_loss", "mu_loss", "log_var_loss")
+            )
+            for epoch in (0, 1)
+        )
+        assert strong == pytest.approx(2 * weak, rel=1e-5)
 
 
 def scheduled(model, weight, schedule=lambda epoch: 1.0):

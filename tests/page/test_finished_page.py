@@ -110,6 +110,20 @@ def test_each_solution_is_folded_whole(site):
     assert folds[0].select(".cell_output")
 
 
+def test_an_answer_is_folded_and_what_stands_around_it_is_not(site):
+    text = "<p>Why?</p><p><strong>Answer.</strong> No reason.</p><p>The test.</p>"
+    page = finished(site, f"<section><h2>A case</h2>{text}</section>")
+    (fold,) = page.select("article details")
+    assert fold.summary.get_text(" ") == "Show the answer Hide the answer"
+    assert fold.p.get_text().strip() == "No reason."
+    assert [it.get_text() for it in page.select("h2 ~ p")] == ["Why?", "The test."]
+
+
+def test_an_answer_within_a_sentence_stays(site):
+    text = "<p>He said <strong>Answer.</strong> and left.</p>"
+    assert not finished(site, text).select("article details")
+
+
 GLOSSARY_LINK = '<p>in <a href="../appendix/glossary.html">{}</a></p>'
 
 

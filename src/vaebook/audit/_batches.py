@@ -3,11 +3,9 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from vaebook.audit._case import NOTHING, ROUNDING, Case, as_numbers, equal, key_name, loss_name
-from vaebook.audit._data import Batch, leaves
-from vaebook.audit._probe import REGULARISERS, Probe, Step, takes
-from vaebook.audit._report import CODES, ORDER, Audit, Finding, Output, joined
-from vaebook.audit._state import parts_of
+from vaebook.audit._case import ROUNDING, Case, key_name
+from vaebook.audit._probe import REGULARISERS
+from vaebook.audit._questions import OWN, left_without_weight, weighted_by_mean
 
 
 def batch_size(case: Case) -> None:
@@ -84,14 +82,12 @@ def sample_weights(case: Case) -> None:
     if case.batch.y is None:
         case.skip("sample-weight-ignored", "fit drops sample weights if it gets no targets")
         return
-    if given:
-        zeros = keras.tree.map_structure(
-            lambda t: None if t is None else tf.zeros_like(t), probe.sample_weight
-        )
-    else:
-        zeros = tf.zeros((case.batch.size,))
+    weights = probe.sample_weight if given else tf.zeros((case.batch.size,))
+    blind = []
     try:
-        step = probe.step(sample_weight=zeros)
+        left = left_without_weight(probe, case.step, weights)
+        if (case.own_step or case.own_loss) and not left:
+            blind = weighted_by_mean(probe, case.batch.size)
     except Exception as error:
         text = type(error).__name__
         if given:
@@ -99,28 +95,31 @@ def sample_weights(case: Case) -> None:
         else:
             case.skip("sample-weight-ignored", f"weights of shape (batch,) raise: {text}")
         return
-    if not np.isfinite(step.loss):
+    if not all(map(np.isfinite, left.values())):
         case.skip("sample-weight-ignored", "with weights of 0 the loss is not finite")
         return
-    left = {
-        key_name(case, key): value
-        for key, value in step.contributions.items()
-        if key != REGULARISERS and abs(value) > NOTHING * max(1.0, abs(case.step.loss))
-    }
-    rest = step.loss - sum(step.contributions.values())
-    if abs(rest) > 1e-6 * abs(case.step.loss):
-        left["train_step" if case.own_step else "compute_loss"] = rest
-    for name, value in left.items():
+    for key, value in left.items():
         case.find(
             "sample-weight-ignored",
-            name,
+            key_name(case, key),
             f"with all weights 0 it still adds {value:.4g} of {case.step.loss:.4g}",
+            wrong=given,
+        )
+    if OWN in blind:  # the shape of a loss of compile tells as much: scalar-loss
+        case.find(
+            "sample-weight-ignored",
+            key_name(case, OWN),
+            "only the mean of the weights counts, not which sample has which weight",
             wrong=given,
         )
 
 
 def replicas(case: Case) -> None:
-    """What the total would be on two replicas, each of which must count for half."""
+    """What the total would be on two replicas, each of which must count for half.
+
+    Two real replicas need a process of their own and a function that builds the model there;
+    `vaebook.replicas` has both for the book's routes, and measures what is imitated here.
+    """
     original = tf.distribute.get_strategy
 
     class Two:

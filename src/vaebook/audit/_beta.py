@@ -183,12 +183,16 @@ def _at(probe, number, place, nats, coded, reconstruct):
         restart(tape)
         options = {"training": True} if takes(reconstruct, "training") else {}
         error = nats(tf.convert_to_tensor(reconstruct(probe.x, **options)))
-        alike = [tf.cast(each, "float32") for each in candidates if each.shape == mu.shape]
+        passed = [each for each in candidates if each.shape == mu.shape]
+        alike = [tf.cast(each, "float32") for each in passed]
         drawn = [_drawn_kl(z, mu, log_var) for z in alike]
         with tape.stop_recording():
             own = [v for v in probe.variables if getattr(v, "regularizer", None) is not None]
         penalty = tf.add_n([v.regularizer(v) for v in own]) if own else None
     columns = {"reconstruction": error, "kl": kl}
+    # A draw that leads to no reconstruction is not the model's z.
+    led = [n for n, each in enumerate(passed) if tape.gradient(error, each) is not None]
+    alike, drawn = ([found[n] for n in led] for found in (alike, drawn))
     columns.update({f"drawn {place}": each for place, each in enumerate(drawn)})
     if penalty is not None:
         columns["penalty"] = penalty

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from vaebook.audit._data import Batch, leaves
-from vaebook.audit._probe import REGULARISERS, Probe, Step, takes
-from vaebook.audit._report import CODES, ORDER, Audit, Finding, Output, joined
-from vaebook.audit._state import parts_of
+from vaebook.audit._data import Batch
+from vaebook.audit._probe import REGULARISERS, Probe, Step
+from vaebook.audit._questions import OWN
+from vaebook.audit._report import CODES, Audit, Finding
 
 NOTHING = 1e-9  # of a total: what counts as no contribution
 ROUNDING = 1e-4  # relative, of two float32 losses that should be one
@@ -91,6 +91,9 @@ def loss_name(loss) -> str:
 
 
 def key_name(case, key):
+    """Return what to call a term in a finding."""
+    if key == OWN:
+        return "train_step" if case.own_step else "compute_loss"
     for term in case.step.terms:
         if term.key == key:
             return case.label(term)

@@ -4,15 +4,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 from vaebook.audit._batches import batch_size, loss_scale, replicas, sample_weights
-from vaebook.audit._case import NOTHING, ROUNDING, Case, as_numbers, equal, key_name, loss_name
-from vaebook.audit._data import Batch, leaves
-from vaebook.audit._log import metrics, parts, reload
+from vaebook.audit._case import Case, as_numbers
+from vaebook.audit._data import leaves
+from vaebook.audit._log import metrics, parts, predictions, reload
 from vaebook.audit._losses import check_range, each_loss
 from vaebook.audit._noise import noise, training_flag
-from vaebook.audit._probe import REGULARISERS, Probe, Step, takes
-from vaebook.audit._report import CODES, ORDER, Audit, Finding, Output, joined
-from vaebook.audit._state import parts_of
+from vaebook.audit._report import ORDER, Audit, joined
 from vaebook.audit._wiring import (
+    constant_output,
     gradients,
     layer_losses,
     losses_by_position,
@@ -163,6 +162,7 @@ CHECKS = (
     each_loss,
     layer_losses,
     gradients,
+    constant_output,
     batch_size,
     sample_weights,
     replicas,
@@ -170,6 +170,7 @@ CHECKS = (
     noise,
     training_flag,
     metrics,
+    predictions,
     parts,
 )
 """The checks that need a step that ran and was finite, in the order in which they run."""
@@ -183,6 +184,7 @@ NEEDS_STEP = (
     "target-broadcast",
     "targets-out-of-range",
     "logits-mismatch",
+    "constant-output",
     "no-gradient",
     "loss-weight-trained",
     "sum-over-batch",
@@ -196,6 +198,7 @@ NEEDS_STEP = (
     "loss-keeps-axes",
     "sample-weight-ignored",
     "metrics-not-logged",
+    "log-moved-by-predict",
     "parts-do-not-add-up",
     "does-not-reload",
 )

@@ -201,6 +201,9 @@ def check_structure(model: keras.Model, x: Any, y: Any) -> None:
         if len(y) not in (len(names), len(losses)):
             raise ValueError(f"Expected {len(names)} targets: {names}. Received: {len(y)}.")
     elif len(names) > 1 and not isinstance(y, list | tuple):
+        listed = keras.tree.is_nested(model.loss)
+        if listed and sum(each is not None for each in keras.tree.flatten(model.loss)) == 1:
+            return  # Keras gives one array to the only loss
         raise ValueError(
             f"Expected a target for each of {names}. Received: one array of shape {y.shape}."
         )

@@ -4,11 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from vaebook.audit._case import NOTHING, ROUNDING, Case, as_numbers, equal, key_name, loss_name
-from vaebook.audit._data import Batch, leaves
-from vaebook.audit._probe import REGULARISERS, Probe, Step, takes
-from vaebook.audit._report import CODES, ORDER, Audit, Finding, Output, joined
-from vaebook.audit._state import parts_of
+from vaebook.audit._case import ROUNDING, Case, as_numbers, equal, loss_name
+from vaebook.audit._data import leaves
 
 
 def each_loss(case: Case) -> None:

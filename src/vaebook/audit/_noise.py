@@ -3,10 +3,9 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from vaebook.audit._case import NOTHING, ROUNDING, Case, as_numbers, equal, key_name, loss_name
-from vaebook.audit._data import Batch, leaves
-from vaebook.audit._probe import REGULARISERS, Probe, Step, takes
-from vaebook.audit._report import CODES, ORDER, Audit, Finding, Output, joined
+from vaebook.audit._case import Case, as_numbers
+from vaebook.audit._probe import takes
+from vaebook.audit._report import joined
 from vaebook.audit._state import parts_of
 
 

@@ -219,13 +219,14 @@ class Probe:
                 variable.regularizer = regulariser
 
     def _switched_regulariser(self, regulariser):
-        def switched(value):
+        def switched(_, value):
             result = regulariser(value)
             if self.recording is not None and not self.plain:
                 self.recording.added.append(Added(REGULARISERS, (), _number(result)))
             return self._switched(REGULARISERS, result)
 
-        return switched
+        # Keras 3.13 takes nothing but a Regularizer; since 3.14 a function would do.
+        return type("Switched", (keras.regularizers.Regularizer,), {"__call__": switched})()
 
     def _add_loss(self, original, layer, loss):
         flat = [ops.convert_to_tensor(each) for each in keras.tree.flatten(loss)]
@@ -353,18 +354,46 @@ class Probe:
             return self.model(x, training=training)
         return self.model(x)
 
+    @contextlib.contextmanager
+    def unwatched(self) -> Iterator[Step]:
+        """Let a step run while it is traced: nothing moves, and only its target is kept."""
+        self.recording, self.plain = Step(), True
+        try:
+            yield self.recording
+        finally:
+            self.recording, self.plain = None, False
+
+    @contextlib.contextmanager
+    def as_compiled(self) -> Iterator[None]:
+        """Take out what the probe put into the model, so that it can be saved."""
+        own, before = vars(self.model), {}
+        for part, attributes in self.state.attributes:
+            if part is self.model:
+                before = attributes
+        names = ("_compile_loss", "_compile_metrics")
+        swapped = {name: own[name] for name in names if name in own}
+        hidden = [
+            (vars(optimizer), {n: vars(optimizer).pop(n) for n in ("apply", "scale_loss")})
+            for optimizer in self.optimizers
+        ]
+        self.state.rewind()
+        try:
+            own.update({name: before[name] for name in swapped if name in before})
+            yield
+        finally:
+            own.update(swapped)
+            for attributes, methods in hidden:
+                attributes.update(methods)
+
     def two_losses_in_a_graph(self, x, y, sample_weight):
         """Trace the step once, run it twice without setting anything back."""
         self.state.rewind()
 
         @tf.function(autograph=False)
         def traced():
-            self.recording, self.plain = Step(), True
-            try:
+            with self.unwatched() as step:
                 self.model.train_step(self.data(x, y, sample_weight))
-                return [tf.cast(each, "float32") for each in self.recording.targets]
-            finally:
-                self.recording, self.plain = None, False
+                return [tf.cast(each, "float32") for each in step.targets]
 
         return [np.concatenate([np.ravel(each) for each in traced()]) for _ in range(2)]
 

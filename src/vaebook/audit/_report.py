@@ -74,6 +74,11 @@ CODES: dict[str, Code] = {
         "let from_logits agree with the last activation",
         2,
     ),
+    "constant-output": Code(
+        "an output that is the same whatever the weights and the input",
+        "a softmax needs a unit for each class; for one unit take a sigmoid",
+        19,
+    ),
     "no-gradient": Code(
         "trainable weights that no loss reaches",
         "connect them to a loss, or set trainable = False",
@@ -136,6 +141,11 @@ CODES: dict[str, Code] = {
         "metrics of compile that never reach the log",
         "return self.compute_metrics(...) from the step",
         11,
+    ),
+    "log-moved-by-predict": Code(
+        "a tracker that averages predictions too",
+        "let the layer's tracker count only what it sees with training=True",
+        9,
     ),
     "parts-do-not-add-up": Code(
         "logged parts that differ from the logged total", "put weights inside the losses", 6

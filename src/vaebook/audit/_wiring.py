@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 from keras import ops
-from vaebook.audit._case import NOTHING, ROUNDING, Case, as_numbers, equal, key_name, loss_name
-from vaebook.audit._data import Batch, leaves
-from vaebook.audit._probe import REGULARISERS, Probe, Step, takes
-from vaebook.audit._report import CODES, ORDER, Audit, Finding, Output, joined
-from vaebook.audit._state import parts_of
+from vaebook.audit._case import ROUNDING, Case, as_numbers, equal, loss_name
+from vaebook.audit._data import leaves
+from vaebook.audit._probe import REGULARISERS
+from vaebook.audit._questions import regularisers
+from vaebook.audit._report import Output, joined
 
 
 def rows(case: Case) -> None:
@@ -205,9 +205,8 @@ def targets_by_position(case: Case) -> None:
 
 def layer_losses(case: Case) -> None:
     """Losses of layers that are left out of the total, or counted more than once."""
-    own = [v for v in case.probe.variables if getattr(v, "regularizer", None) is not None]
-    penalty = sum(float(variable.regularizer(variable)) for variable in own)
-    if penalty and not case.step.contributions.get(REGULARISERS):
+    own, penalty, adds = regularisers(case.probe, case.step)
+    if penalty and not adds:
         case.find(
             "layer-losses-ignored",
             f"{REGULARISERS} of {joined([variable.path for variable in own], 2)}",
@@ -229,8 +228,10 @@ def layer_losses(case: Case) -> None:
         times = adds / value
         if key != REGULARISERS and times > 1.5:
             case.find("counted-twice", name, f"its loss enters the total {times:.3g} times")
-        elif key == REGULARISERS:
-            _regularisers(case, added, adds)
+        elif key == REGULARISERS and penalty and adds / penalty > 1.5:
+            # They enter a total once, though `losses` may be read more often than that.
+            times = f"{adds / penalty:.3g} times"
+            case.find("counted-twice", REGULARISERS, f"they enter the total {times}")
         repeated = [
             each.value
             for number, each in enumerate(added)
@@ -246,16 +247,6 @@ def layer_losses(case: Case) -> None:
                 f"the layer is called {len(added)} times in one step, and "
                 f"{len(repeated) + 1} of its losses are equal ({repeated[0]:.4g})",
             )
-
-
-def _regularisers(case, added, adds):
-    """Regularisers enter a total once, though `losses` may be read more often than that."""
-    own = [v for v in case.probe.variables if getattr(v, "regularizer", None) is not None]
-    once = sum(float(variable.regularizer(variable)) for variable in own)
-    if once and adds / once > 1.5:
-        case.find(
-            "counted-twice", REGULARISERS, f"they enter the total {adds / once:.3g} times"
-        )
 
 
 def gradients(case: Case) -> None:
@@ -289,6 +280,40 @@ def gradients(case: Case) -> None:
     for variable in case.probe.variables:
         if variable.shape == () and not any(variable is each for each in dead):
             _trained_weight(case, variable)
+
+
+def constant_output(case: Case) -> None:
+    """Outputs that a loss reads, and that neither weights nor inputs change."""
+    if not case.step.terms:
+        case.skip("constant-output", "the step computes its losses itself")
+        return
+    made = [case.y_pred]
+    for seed in (1, 2):
+        case.probe.state.rewind()
+        shake(case, seed)
+        made.append(case.probe.predict(rewind=False))
+    case.probe.state.rewind()
+    for term in case.step.terms:
+        arrays = [as_numbers(_at(each, term.path)) for each in made]
+        if any(each is None or not each.size for each in arrays):
+            continue
+        first = arrays[0][:1]
+        if np.isfinite(first).all() and all((each == first).all() for each in arrays):
+            case.find(
+                "constant-output",
+                case.label(term),
+                f"it is {np.ravel(first)[0]:.4g} for each of {case.batch.size} samples, "
+                "wherever the weights stand",
+            )
+
+
+def _at(structure, path):
+    try:
+        for key in path:
+            structure = structure[key]
+    except (KeyError, TypeError, IndexError):
+        return None
+    return structure
 
 
 def shake(case, seed):
