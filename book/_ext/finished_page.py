@@ -225,6 +225,23 @@ def fold_labels(page):
                 word.string = f"{text} the {what}"
 
 
+def joined_folds(page):
+    """Make one fold of neighbouring cells that show nothing but their folded code."""
+
+    def is_bare(node):
+        return (
+            getattr(node, "name", None) == "div"
+            and "tag_hide-input" in node.get("class", ())
+            and not node.select_one(".cell_output")
+        )
+
+    for cell in page.soup.select("div.cell.tag_hide-input"):
+        while is_bare(cell) and is_bare(follows := cell.find_next_sibling()):
+            for code in follows.select(".cell_input"):
+                cell.details.append(code.extract())
+            follows.decompose()
+
+
 def solutions(page):
     """Fold each solution whole: what it says, its code and its output."""
     section = page.soup.find("section", id="solutions")
@@ -481,6 +498,7 @@ STEPS = (
     first_colours,
     header_buttons,
     fold_labels,
+    joined_folds,
     solutions,
     answers,
     outputs,

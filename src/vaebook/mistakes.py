@@ -248,6 +248,35 @@ def _flat_softmax():
     return _case(model, (data[:, :1] > 0).astype("float32"), x=data)
 
 
+# Chapters 15 and 16
+
+
+def _at_the_prior():
+    """A trained VAE whose encoder gives every image the prior."""
+    case = _with_codes(_route("direct_outputs"))
+    for name in ("mu", "log_var"):
+        for weight in case["model"].get_layer("encoder").get_layer(name).weights:
+            weight.assign(ops.zeros_like(weight))
+    case["model"].optimizer.iterations.assign(1)
+    return case
+
+
+def _huge_log_var():
+    case = _route("direct_outputs")
+    bias = case["model"].get_layer("encoder").get_layer("log_var").bias
+    bias.assign(ops.full_like(bias, 100.0))  # exp(100) is beyond float32
+    return case
+
+
+def _missing_labels():
+    def missing(b, a):
+        return {"b": b, "a": np.where(np.arange(len(a))[:, np.newaxis] < 4, a, np.nan)}
+
+    case = _two_heads({"b": "mse", "a": "mse"}, missing)
+    labelled = np.isfinite(case["y"]["a"][:, 0]).astype("float32")
+    return {**case, "sample_weight": {"b": np.ones_like(labelled), "a": labelled}}
+
+
 MISTAKES: dict[str, Mistake] = {
     "exp(log_var) as spread": Mistake(
         2, "kl-other-form", lambda: _with_codes(_with_draw(_WideDraw()))
@@ -349,6 +378,14 @@ MISTAKES: dict[str, Mistake] = {
     "a layer without its cast": Mistake(
         12, "does-not-train", lambda: _trap("layer_without_cast", "mixed_bfloat16")
     ),
+    "exp of a large log_var": Mistake(15, "not-finite", _huge_log_var),
+    "standardised images as targets": Mistake(
+        15,
+        "targets-out-of-range",
+        lambda: _three_outputs(targets={"reconstruction": 4 * grey_images() - 2}),
+    ),
+    "posterior collapse": Mistake(15, "posterior-collapsed", _at_the_prior),
+    "a NaN label with weight 0": Mistake(16, "nan-target-with-zero-weight", _missing_labels),
     "a softmax of one unit": Mistake(19, "constant-output", _flat_softmax),
 }
 """The mistakes by name, in the order of the chapters."""

@@ -9,6 +9,7 @@ from vaebook.audit import audit, measured_beta
 from vaebook.behaviours import SPEC
 from vaebook.layers import Sampling
 from vaebook.losses import beta_from_weight, beta_of_reductions
+from vaebook.mistakes import MISTAKES
 from vaebook.routes import ROUTES
 
 N, PIXELS, WEIGHT = 8, 64, 0.25
@@ -280,3 +281,10 @@ def test_a_broken_metric_of_another_model_does_no_harm():
     )
     assert found.beta is not None
     assert broken.total.numpy().shape == (0,)
+
+
+def test_beta_of_a_model_whose_kl_is_exactly_0_is_still_told():
+    report = audit(**MISTAKES["posterior collapse"].build(), reload=False)
+    assert [each.code for each in report.findings] == ["posterior-collapsed"]
+    right = beta_from_weight(WEIGHT, SPEC.image_shape, SPEC.latent_dim)
+    assert report.beta.beta == pytest.approx(right, rel=1e-4)

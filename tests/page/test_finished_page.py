@@ -99,6 +99,20 @@ SOLUTION = """<section id="solutions"><h3>Solutions</h3>
 <p>Exercise 2. None.</p></section>"""
 
 
+def test_folds_of_code_that_follow_one_another_are_one_fold(site):
+    cell = """<div class="cell tag_hide-input"><details class="above-input">
+    <summary><p>Show</p><p>Hide</p></summary>
+    <div class="cell_input">{}</div></details>{}</div>"""
+    output = '<div class="cell_output">a picture</div>'
+    body = cell.format("one", "") + cell.format("two", "") + cell.format("three", output)
+    folds = finished(site, body + "<p>Between.</p>" + cell.format("four", "")).select("details")
+    assert [[code.get_text() for code in fold.select(".cell_input")] for fold in folds] == [
+        ["one", "two"],
+        ["three"],
+        ["four"],
+    ]
+
+
 def test_each_solution_is_folded_whole(site):
     folds = finished(site, SOLUTION).select("#solutions details")
     assert [fold.summary.span.get_text() for fold in folds] == [

@@ -253,6 +253,10 @@ def _conclude(model, places):
     drawn = min(fits, key=lambda each: max(fit[3] for fit in fits[each]))
     factors = np.array([fit[:2] for fit in fits[drawn]])
     variances = np.array([fit[2] for fit in fits[drawn]])
+    # Where the KL is exactly 0, so is its gradient, and its factor shows nowhere else.
+    told = [bool(np.any(place.columns["kl"])) for place in places]
+    if sum(told) > 1:
+        factors, variances = factors[told], variances[told]
     residual = max(fit[3] for fit in fits[drawn])
     a, b = (float(each) for each in np.median(factors, axis=0))
     why = ""

@@ -24,12 +24,12 @@ CODES: dict[str, Code] = {
     "not-finite": Code(
         "a number that is not finite",
         "repair the layer, loss or data named here; clip the argument of log and exp",
-        2,
+        15,
     ),
     "nan-target-with-zero-weight": Code(
         "labels that are NaN where their weight is 0: NaN · 0 is NaN",
-        "replace the NaN by any number, and keep the weight 0",
-        7,
+        "mask_missing, or any number instead of the NaN, with the weight 0",
+        16,
     ),
     "kl-absent": Code(
         "the KL term has no effect on any weight",
@@ -67,12 +67,12 @@ CODES: dict[str, Code] = {
     "targets-out-of-range": Code(
         "a cross-entropy with targets that are no probabilities",
         "scale the targets to [0, 1]",
-        2,
+        15,
     ),
     "logits-mismatch": Code(
         "a cross-entropy that expects the other of logits and probabilities",
         "let from_logits agree with the last activation",
-        2,
+        19,
     ),
     "constant-output": Code(
         "an output that is the same whatever the weights and the input",
@@ -153,7 +153,7 @@ CODES: dict[str, Code] = {
     "posterior-collapsed": Code(
         "latent variables whose KL is practically 0",
         "a smaller beta, or fewer latent variables",
-        2,
+        15,
     ),
     "does-not-reload": Code(
         "saving and loading in safe mode fails, or changes the model",
