@@ -34,10 +34,14 @@ STYLE = """
 @page { size: A4; @bottom-center { content: counter(page); font: 9pt serif; } }
 h1, h2, h3 { white-space: break-spaces; } /* or a bookmark runs the words at a break together */
 article.bd-article { break-before: page; max-width: none; }
-.cover { padding-top: 30vh; text-align: center; }
-.cover img { width: 5rem; }
-.contents { break-before: page; }
-.contents li { margin: 0.2rem 0; }
+html[data-theme="light"] { --pst-color-background: white; }
+.cover { padding-top: 28vh; text-align: center; }
+.cover img { width: 6rem; }
+.cover p { margin-top: 1.5rem; font: 650 2.6rem/1.15 var(--serif); }
+nav.contents { break-before: page; border: 0; background: none; box-shadow: none; }
+.contents .rubric { margin: 0.8rem 0 0.15rem; border: 0; }
+.contents ul { margin: 0; }
+.contents li { margin: 0.1rem 0; }
 """
 
 

@@ -61,7 +61,7 @@ class Chapter:
             for sentence in re.findall(r"[^.?!:]+(?:\.(?=\w)[^.?!:]+)*[.?!]", part)
         ]
         asked = [sentence for sentence in sentences if sentence.endswith("?")]
-        return (asked or sentences or [""])[0].replace("**", "")
+        return re.sub(r"\*\*|`", "", (asked or sentences or [""])[0])
 
     @property
     def minutes(self):

@@ -225,6 +225,23 @@ def fold_labels(page):
                 word.string = f"{text} the {what}"
 
 
+def joined_folds(page):
+    """Make one fold of neighbouring cells that show nothing but their folded code."""
+
+    def is_bare(node):
+        return (
+            getattr(node, "name", None) == "div"
+            and "tag_hide-input" in node.get("class", ())
+            and not node.select_one(".cell_output")
+        )
+
+    for cell in page.soup.select("div.cell.tag_hide-input"):
+        while is_bare(cell) and is_bare(follows := cell.find_next_sibling()):
+            for code in follows.select(".cell_input"):
+                cell.details.append(code.extract())
+            follows.decompose()
+
+
 def solutions(page):
     """Fold each solution whole: what it says, its code and its output."""
     section = page.soup.find("section", id="solutions")
@@ -276,6 +293,12 @@ def outputs(page):
 
 def tables(page):
     """Give tables what a narrow screen needs: each cell carries its column's head."""
+    for text in page.soup.select(".bd-article table.vaebook :is(td, th)"):
+        if text.string and "`" in text.string:  # a program wrote it, who knows no other mark
+            parts = text.string.split("`")
+            text.clear()
+            for number, part in enumerate(parts):
+                text.append(page.tag("code", part) if number % 2 else part)
     for table in page.soup.select(".bd-article table:not(.entry)"):
         heads = [" ".join(head.get_text().split()) for head in table.select("thead tr th")]
         rows = [
@@ -297,7 +320,7 @@ def tables(page):
         for row in rows:
             for head, cell in zip(heads, row, strict=True):
                 cell["role"] = "rowheader" if cell.name == "th" else "cell"
-                if head:
+                if head and cell.get_text(strip=True):  # an empty cell needs no head
                     cell["data-label"] = head
 
 
@@ -475,6 +498,7 @@ STEPS = (
     first_colours,
     header_buttons,
     fold_labels,
+    joined_folds,
     solutions,
     answers,
     outputs,

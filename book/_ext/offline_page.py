@@ -15,6 +15,7 @@ PARTS = (
     "startup",
     "core",
     "input/tex",
+    "input/tex/extensions/textmacros",  # \_ in \text; _config.yml switches it on
     "output/chtml",
     "output/chtml/fonts/tex",
     "a11y/assistive-mml",
@@ -50,7 +51,8 @@ def copy_mathjax(app, exception):
         font = f"MathJax_{name}.woff"
         copyfile(source / fonts.relative_to(target) / font, fonts / font)
     scripts = [(source / f"{part}.js").read_text("utf8") for part in PARTS]
-    loaded = f"MathJax.loader.preLoad(...{json.dumps(PARTS[1:])});"
+    names = [part.replace("input/tex/extensions", "[tex]") for part in PARTS[1:]]
+    loaded = f"MathJax.loader.preLoad(...{json.dumps(names)});"
     Path(app.outdir, "_static", MATHJAX).write_text("\n".join([*scripts, loaded]), "utf8")
 
 

@@ -7,9 +7,11 @@ import re
 from importlib.resources import files
 from urllib.parse import quote
 
+import keras
 import numpy as np
 import pytest
 from browser import served
+from keras import layers
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -38,8 +40,32 @@ DECODERS = {
 }
 
 
+def rectangular():
+    """Return a decoder whose strides and kernels are not square, as a reader may build it."""
+    return keras.Sequential(
+        [
+            keras.Input((2,)),
+            layers.Dense(4 * 3 * 2),
+            layers.Reshape((4, 3, 2)),
+            layers.Conv2DTranspose(3, (2, 3), strides=(1, 2), padding="same"),
+            layers.LeakyReLU(),
+            layers.Conv2DTranspose(
+                1, (3, 2), strides=(3, 1), padding="same", activation="sigmoid"
+            ),
+        ]
+    )
+
+
 AXE = (files("selenium_axe_python") / "axe-core" / "axe.min.js").read_text("utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def built(kind):
+    """Return the network of one kind and its number of latent variables."""
+    if kind == "rectangular":
+        return in_use(rectangular()), 2
+    spec = DECODERS[kind]
+    return in_use(build_decoder(spec, seed=1)), spec.latent_dim
 
 
 def in_use(decoder):
@@ -136,12 +162,11 @@ def opened(browser, ten_classes, tmp_path):
 
 
 @pytest.mark.parametrize("precision", LIMITS)
-@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize("kind", [*DECODERS, "rectangular"])
 def test_the_page_decodes_as_keras_does(browser, tmp_path, kind, precision):
-    spec = DECODERS[kind]
-    network = in_use(build_decoder(spec, seed=1))
+    network, latent_dim = built(kind)
     browser.open(write(tmp_path, explorer.explore(network, precision=precision)))
-    z = np.random.default_rng(2).normal(0, 2, (POINTS, spec.latent_dim)).astype("float32")
+    z = np.random.default_rng(2).normal(0, 2, (POINTS, latent_dim)).astype("float32")
     expected = network.predict(z, batch_size=POINTS, verbose=0).reshape(POINTS, -1)
     assert expected.std(axis=0).max() > 0.02  # a constant image would prove nothing
     assert np.abs(decoded(browser, z) - expected).max() < LIMITS[precision]

@@ -99,6 +99,20 @@ SOLUTION = """<section id="solutions"><h3>Solutions</h3>
 <p>Exercise 2. None.</p></section>"""
 
 
+def test_folds_of_code_that_follow_one_another_are_one_fold(site):
+    cell = """<div class="cell tag_hide-input"><details class="above-input">
+    <summary><p>Show</p><p>Hide</p></summary>
+    <div class="cell_input">{}</div></details>{}</div>"""
+    output = '<div class="cell_output">a picture</div>'
+    body = cell.format("one", "") + cell.format("two", "") + cell.format("three", output)
+    folds = finished(site, body + "<p>Between.</p>" + cell.format("four", "")).select("details")
+    assert [[code.get_text() for code in fold.select(".cell_input")] for fold in folds] == [
+        ["one", "two"],
+        ["three"],
+        ["four"],
+    ]
+
+
 def test_each_solution_is_folded_whole(site):
     folds = finished(site, SOLUTION).select("#solutions details")
     assert [fold.summary.span.get_text() for fold in folds] == [
@@ -151,6 +165,17 @@ def test_a_wide_table_carries_its_heads_in_its_cells(site):
     cells = finished(site, TABLE.format(long="word " * 40)).select("table.stacks td")
     assert [cell.get("data-label") for cell in cells] == ["message", "fix"] * 2
     assert [cell["role"] for cell in cells] == ["cell"] * 4
+
+
+def test_an_empty_cell_of_a_wide_table_carries_no_head(site):
+    text = TABLE.format(long="word " * 40).replace("<td>d</td>", "<td></td>")
+    assert finished(site, text).select("table.stacks td")[-1].get("data-label") is None
+
+
+def test_code_in_a_table_that_a_program_wrote_is_set_as_code(site):
+    table = '<table class="vaebook"><tr><td>what `fit` does &lt; all</td></tr></table>'
+    [cell] = finished(site, table).select("td")
+    assert cell.decode_contents() == "what <code>fit</code> does &lt; all"
 
 
 def test_a_narrow_table_stays_a_table(site):

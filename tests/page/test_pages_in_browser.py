@@ -48,6 +48,7 @@ def test_a_page_fits_asks_nobody_and_raises_nothing(browser, address, name):
         browser.run("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
         assert browser.overflow() <= 0, f"{width} px: {wide(browser)}"
         assert browser.run(WIDE_TABLES) == []
+    assert browser.run(BAD_FORMULAS) == []
     assert browser.strangers() == []
     assert browser.complaints() == []
 
@@ -57,6 +58,17 @@ WIDE_TABLES = """
 return [...document.querySelectorAll("table.stacks")]
   .filter((it) => it.scrollWidth > it.parentElement.clientWidth + 1)
   .map((it) => it.innerText.slice(0, 80));"""
+
+# A formula that was not set, or in which a command is left as it was typed.
+BAD_FORMULAS = """
+const bad = () => [...document.querySelectorAll("article .math")]
+  .filter((it) => {
+    const set = it.querySelectorAll("mjx-assistive-mml");
+    const words = [...set].map((its) => its.textContent).join("");
+    return !set.length || words.includes("\\\\") || it.querySelector("merror, [mathcolor]");
+  })
+  .map((it) => it.innerHTML.slice(0, 120));
+return Promise.resolve(window.MathJax?.startup?.promise).then(bad);"""
 
 
 def wide(browser):
@@ -81,7 +93,7 @@ def test_a_page_works_as_a_file(browser, name):
     browser.viewport(1280)
     browser.open(site() / f"{name}.html")
     assert browser.run(
-        "return document.querySelector('article h1').getBoundingClientRect().top > 0"
+        "return document.querySelector('main :is(h1, h2)').getBoundingClientRect().top > 0"
     )
     assert settle(
         browser, "[...document.images].every((it) => it.complete || it.loading === 'lazy')"

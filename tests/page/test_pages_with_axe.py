@@ -33,13 +33,21 @@ for (const it of document.querySelectorAll("main *, nav *")) {
   if (seen.has(key)) twice.push(it);
   else seen.add(key);
 }
-for (const it of twice) it.remove();"""
-# Words of code, each in a <span> of its colour, and lines of drawings are half of all nodes.
-# They have no roles and no names: they wait outside while all but colours is checked.
+for (let it of twice) {
+  // And what is empty without it.
+  for (let box = it.parentElement; box && !it.nextSibling && !it.previousSibling; ) {
+    if (!box.matches("main *, nav *") || box.matches("summary")) break;
+    [it, box] = [box, box.parentElement];
+  }
+  it.remove();
+}"""
+# Words of code, each in a <span> of its colour, lines of drawings, and the shapes of formulas
+# that screen readers do not meet are half of all nodes. They have no roles and no names: they
+# wait outside while all but colours is checked.
 SET_ASIDE = """
 const bare = (it) => [...it.attributes].every((its) => /^(class|style)$/.test(its.name));
 window.aside = [];
-for (const box of document.querySelectorAll("pre, svg[role=img]")) {
+for (const box of document.querySelectorAll("pre, svg[role=img], mjx-math[aria-hidden]")) {
   const code = box.matches("pre"), inside = [...box.querySelectorAll("*")];
   if (!inside.length) continue;
   if (code && !inside.every((it) => it.matches("span") && bare(it))) continue;
