@@ -347,7 +347,7 @@ def _read(path):
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise ValueError(
             f"Expected a whole backup. Received: {path}, which is cut short or damaged: "
-            "its checksum does not match."
+            "its checksum does not fit."
         )
     end = 8 + int.from_bytes(content[:8], "big")
     header = json.loads(content[8:end])
