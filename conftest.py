@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_report_collectionfinish(items):
-    """Say which data the notebooks run on. TensorFlow is imported for that: only if needed."""
+    """Say which data the notebooks run on, if any do: this imports TensorFlow."""
     if not any(type(item).__name__ == "IPyNbCell" for item in items):
         return None
     if mnist_is_here():

@@ -1,8 +1,8 @@
-"""Write the repository's address, which stands in _config.yml, into every copy of it.
+"""Write the repository's address into _config.yml and into every file that repeats it.
 
     python tools/address.py https://github.com/me/fork
 
-A test fails if a copy disagrees.
+A test fails if one of these files has another address.
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-# What a reader's browser, git or Colab follows. The package itself holds no address.
+# The files whose address a browser, git or Colab follows. The package holds no address.
 COPIES = (
     "README.md",
     "CONTRIBUTING.md",
@@ -48,7 +48,7 @@ if "COLAB_RELEASE_TAG" in os.environ:  # Colab lacks the package that this chapt
 
 
 def forms(url):
-    """Return the spellings of an address: GitHub's, Colab's, and that of its pages."""
+    """Return the forms of an address: on GitHub, in Colab, and on GitHub Pages."""
     owner, name = SHAPE.fullmatch(url).groups()
     return (
         f"github.com/{owner}/{name}",
@@ -58,7 +58,7 @@ def forms(url):
 
 
 def replace(text, old, new):
-    """Return the text with each spelling of one address turned into the other's."""
+    """Return the text with each form of one address replaced by that of the other."""
     for before, after in zip(forms(old), forms(new), strict=True):
         # Not inside a longer name: a full stop or .git may follow, a letter may not.
         whole = rf"(?<![\w.]){re.escape(before)}(?![\w-]|\.(?!git\b)\w)"

@@ -1,17 +1,17 @@
 """Code of 2022 under Keras 2 and Keras 3: a small function for each line that may break.
 
-    python tools/breaks.py keras       asks the Keras that is installed: Keras 3
-    python tools/breaks.py tf_keras    asks Keras 2, if it is installed
+    python tools/breaks.py keras       runs them with the installed Keras, Keras 3
+    python tools/breaks.py tf_keras    runs them with Keras 2, if it is installed
 
-Prints as JSON what each function answers. The appendix "From Keras 2 to Keras 3" shows it,
-`porting.py` records the answers of Keras 2, and `test_porting.py` compares.
+It prints the answer of each function, as JSON. The appendix "From Keras 2 to Keras 3" shows
+the answers, `porting.py` records those of Keras 2, and `test_porting.py` compares.
 
 A function of BREAKS takes the module and does what code of 2022 did. With `fixed` it does
-what the appendix says to write today. It returns in words what happens, or lets the error
-pass. What the functions of KEPT do works, or goes wrong, in both alike. The code inside
-losses and layers is plain TensorFlow, as it was then, and as it may stay.
+what the appendix says to write today. It returns in words what happens, or lets an error
+pass. A function of KEPT works, or goes wrong, in the same way in both versions. The code
+inside losses and layers is plain TensorFlow, as it was in 2022; it need not change.
 
-This file imports nothing of the book: the interpreter that runs it may not have it.
+This file imports nothing from the book, which the interpreter that runs it may lack.
 """
 
 import functools
@@ -60,7 +60,7 @@ def decode(keras, z):
 
 
 def build_vae(keras, outputs=dict, layer_for_each=False):
-    """Return part VI's model in small: a decoder hands mu and log_var on. Nothing is drawn.
+    """Return a small model like part VI's, whose decoder passes mu and log_var on; z is mu.
 
     Its outputs are a dict, or a list in the order of TARGETS.
     """
@@ -100,7 +100,7 @@ def build_losses(keras, called=None):
 
 
 def train(keras, model, targets=None, losses=None, callbacks=None, **options):
-    """Fit, and say which entries the log has beside the total."""
+    """Fit, and name the entries of the log beside the total."""
     model.compile("sgd", loss=losses or build_losses(keras), **options)
     targets = TARGETS if targets is None else targets
     logs = model.fit(IMAGES, targets, verbose=0, callbacks=callbacks).history
@@ -110,7 +110,7 @@ def train(keras, model, targets=None, losses=None, callbacks=None, **options):
 
 @functools.cache
 def train_as_meant(keras):
-    """Fit with a target and a loss under each output's name: the fix of many breaks."""
+    """Fit with a target and a loss under each output's name, which fixes many breaks."""
     return train(keras, build_vae(keras))
 
 
@@ -127,7 +127,7 @@ def train_and_watch(keras, targets=None, keys=tuple(TARGETS), **options):
 
 
 def save_and_load(keras, model, file, **options):
-    """Save, load, and say in what it ends."""
+    """Save, load, and say how it ends."""
     model.save(file)
     try:
         keras.models.load_model(file, **options)
@@ -462,7 +462,7 @@ def scalar_loss_on_two_devices(keras, fixed=False):
     return f"trains; a step is {together / alone:.2f} times that of one device"
 
 
-# What goes the same way in both.
+# What behaves the same in both.
 
 
 @kept
@@ -560,7 +560,7 @@ def weight_under_a_wrong_key(keras):
 
 
 def ask(function, *arguments, **options):
-    """Call it, and return what it says, or its error's type and message."""
+    """Call a function, and return its answer, or its error's type and message."""
     try:
         return {"says": function(*arguments, **options)}
     except Exception as error:
@@ -574,7 +574,7 @@ def main():
     tf.config.set_logical_device_configuration(cpu, two)
     # Graphs that run once need not be made fast.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    tf.get_logger().setLevel("ERROR")  # it warns of many models, which are meant
+    tf.get_logger().setLevel("ERROR")  # it warns of many models; here they are intended
     keras = importlib.import_module(name)
     answers = {"versions": {"tensorflow": tf.__version__, name: keras.__version__}}
     with tempfile.TemporaryDirectory() as folder:

@@ -2,12 +2,12 @@
 
     python tools/check.py
 
-Always: lint, format, each notebook in step with its chapter, links, headings, words. If only
-words of a chapter changed, they are written into its notebook. Then the tests of what
-changed, found by name: src/vaebook/losses.py has tests/package/test_losses.py.
+It always checks lint, format, links, headings, words, and that each notebook agrees with its
+chapter. If only words of a chapter changed, it writes them into the notebook. Then it runs the
+tests of what changed, found by name: src/vaebook/losses.py has tests/package/test_losses.py.
 
-Tests that need TensorFlow are left out if it is not installed. Those that take minutes are
-always left out. The last lines name them. `make test` runs everything.
+It leaves out tests that need TensorFlow, if that is not installed, and always those that take
+minutes. The last lines name the tests left out. `make test` runs everything.
 """
 
 import importlib.util
@@ -17,14 +17,14 @@ import time
 
 from address import ROOT
 
-# Need no TensorFlow, and see what a change of words can break.
+# These tests need no TensorFlow, and notice what a change of words can break.
 ALWAYS = (
     "tests/book/test_chapters.py",
     "tests/book/test_reading.py",
     "tests/book/test_words.py",
     "tests/tools/test_project.py",
 )
-# Whose tests do not have their name, or are more than those.
+# Files whose tests have another name, or that have more tests than those of their name.
 TESTS = {
     "book/appendix/claims.md": "tests/book/test_claims.py",
     "book/appendix/errors.md": "tests/book/test_errors.py",
@@ -58,7 +58,7 @@ def git(*arguments):
 
 
 def changed():
-    """Return the files that differ from where this branch left main, new ones included."""
+    """Return the files that changed since this branch left main, new ones included."""
     heads = [head for head in ("origin/main", "main") if git("rev-parse", "--verify", head)]
     common = git("merge-base", "HEAD", heads[0]) if heads else []  # a shallow clone has none
     base = common[0] if common else "HEAD"

@@ -1,4 +1,4 @@
-"""Check the built pages: links, anchors, pictures, size; and nothing comes from elsewhere.
+"""Check the built pages: links, anchors, pictures, size, and that they need no network.
 
     python tools/check_site.py _build/html
 
@@ -113,7 +113,7 @@ def page_problems(page, site):
         elif anchor and path.suffix == ".html" and anchor not in anchors(path):
             found.append(f"links to {address}, where that anchor is not there")
     for tag in parse(page).find_all("img"):
-        beside = tag.find_parent(["a", "button"])  # its words say what the picture says
+        beside = tag.find_parent(["a", "button"])  # its words may say what the picture says
         if tag.get("alt") == "" and beside and beside.get_text(strip=True):
             continue
         if not tag.get("alt", "").strip():

@@ -8,12 +8,12 @@ import difflib
 import math
 import re
 
-# Processors and TensorFlow versions add up floats in different orders. After a training
-# that moves a printed loss by up to some 1e-4 of its size, so 1e-3 lets that pass and
-# still refuses a number that is wrong by 1 %.
+# Processors and TensorFlow versions add up floats in different orders. After a training, a
+# printed loss then differs by up to about 1e-4 of its size. The tolerance 1e-3 allows that,
+# and still rejects a number that is wrong by 1 %.
 RTOL = 1e-3
-# Differences of numbers that ought to be equal (errors of rounding) are noise: all of
-# them below one millionth count as zero.
+# The difference of two numbers that ought to be equal is rounding error. Below one
+# millionth it counts as zero.
 ATOL = 1e-6
 
 NUMBER = re.compile(
@@ -39,7 +39,7 @@ PROGRAM = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL)
 
 
 def without_noise(text):
-    """Leave out what differs from run to run by nature."""
+    """Return the text without the parts that differ in every run."""
     text = PROGRAM.sub(r"<\1>", ADDRESS_IN_MEMORY.sub("0x", text))
     return PICTURE.sub("data:image", text)
 
@@ -62,7 +62,7 @@ def close(stored, new, rtol, atol):
 
 
 def difference(stored, new, rtol=RTOL, atol=ATOL):
-    """Describe how two texts differ; an empty text says that they agree."""
+    """Describe how two texts differ. If they agree, return an empty text."""
     stored, new = without_noise(stored), without_noise(new)
     if words(stored) != words(new):
         lines = difflib.unified_diff(
@@ -82,11 +82,10 @@ def difference(stored, new, rtol=RTOL, atol=ATOL):
 
 
 def pieces(outputs):
-    """List what some outputs hold as pairs of kind and text, in a steady order.
+    """List the contents of some outputs as pairs of kind and text, in a fixed order.
 
-    Streams come first, each joined to one text, because their order among the other
-    outputs is a matter of timing. What goes to stderr is left out: libraries complain
-    there about one machine and not about another.
+    Streams come first, each joined to one text, because their place among the other outputs
+    depends on timing. stderr is left out: what libraries write there depends on the machine.
     """
     printed = "".join(
         out.text for out in outputs if out.output_type == "stream" and out.name == "stdout"
@@ -103,7 +102,7 @@ def pieces(outputs):
 
 
 def outputs_differ(stored, new, rtol=RTOL, atol=ATOL):
-    """Describe how the outputs of a cell differ; an empty text says that they agree."""
+    """Describe how the outputs of a cell differ. If they agree, return an empty text."""
     old, fresh = pieces(stored), pieces(new)
     old_kinds, new_kinds = [kind for kind, _ in old], [kind for kind, _ in fresh]
     if old_kinds != new_kinds:

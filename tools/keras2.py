@@ -1,8 +1,8 @@
 """Keras 2 beside the book: tf_keras in a folder of its own, and what errors say there.
 
-The book does not need tf_keras. The records that show what Keras 2 answers install it in a
-folder that is removed again, and ask it there. If the environment variable KERAS2_PYTHON
-names an interpreter that has tf_keras, they ask that one.
+The book does not need tf_keras. The records that show the answers of Keras 2 install tf_keras
+in a temporary folder and run it there. If the environment variable KERAS2_PYTHON names an
+interpreter that has tf_keras, they use that one.
 """
 
 import contextlib
@@ -37,10 +37,10 @@ def interpreter():
 
 
 def said(message):
-    """Return what an error says about itself: no frames that name folders, no colours.
+    """Return an error's own message, without colours or the frames that name folders.
 
     Keras 2 puts the frames before the message. Keras 3 puts the name of a layer before it,
-    and the layer's arguments behind it.
+    and the layer's arguments after it.
     """
     message = message.split("Arguments received by")[0]
     for before in (
@@ -53,11 +53,11 @@ def said(message):
 
 
 def ask_porting(python, module):
-    """Ask one Keras about the code of 2022: what `breaks.py` prints there, in words."""
+    """Run `breaks.py` with one version of Keras, and return its answers in words."""
     script = Path(__file__).with_name("breaks.py")
     done = subprocess.run([python, script, module], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"Expected {script.name} to end well. Received: {done.stderr}")
+        raise RuntimeError(f"Expected {script.name} to succeed. Received: {done.stderr}")
     answers = json.loads(done.stdout.splitlines()[-1])
     for part in ("breaks", "kept", "fixed"):
         answers[part] = {name: in_words(each) for name, each in answers[part].items()}
@@ -65,7 +65,7 @@ def ask_porting(python, module):
 
 
 def in_words(answer):
-    """Return an answer as one line. `outcome` says an error, so it is raised once more."""
+    """Return an answer as one line. An error is raised again, so that `outcome` words it."""
 
     def raise_again():
         raise type(answer["error"], (Exception,), {})(said(answer["message"]))

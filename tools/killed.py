@@ -1,13 +1,14 @@
-"""Kill trainings at random batches, go on, and compare with trainings that were never killed.
+"""Kill trainings at random batches, resume them, and compare with trainings never killed.
 
     python tools/killed.py                 every case
     python tools/killed.py train_step      the cases of one route
     make killed
 
-Each training runs in a process of its own, which gets SIGKILL: no code of it runs any more,
-wherever it was. Then the same program is started again, until it has ended. Every route and
-a model with three heads is trained with 1 and with 4 steps in an execution; each has dropout,
-batch normalisation, a scheduled weight, validation, and callbacks with a state.
+Each training runs in a process of its own, which gets SIGKILL. The process ends at once,
+wherever it is, without running any more of its code. Then the same program is started again,
+until a run is not killed. Every route and a model with three heads is trained with 1 and with
+4 steps in an execution. Each has dropout, batch normalisation, a scheduled weight, validation,
+and callbacks with a state.
 """
 
 import argparse
@@ -56,7 +57,7 @@ COMPARED = ("weights", "optimizer", "noise", "order", "log", "best")
 
 
 class OrderOfImages(keras.metrics.Metric):
-    """A number that depends on which images were seen in which order, since the beginning."""
+    """A number that depends on all images seen since the beginning, and on their order."""
 
     def __init__(self, **kwargs):
         super().__init__(name="order", **kwargs)
@@ -83,7 +84,7 @@ def data():
 
 
 def three_heads(weight, **options):
-    """A VAE that also tells a class and a number from its code."""
+    """Return a VAE that also predicts a class and a number from its code."""
     image = keras.Input(SPEC.image_shape)
     z, mu, log_var = build_encoder(SPEC, SEED)(image)
     outputs = {
@@ -183,7 +184,7 @@ def child(name, steps, folder, end):
 
 
 def start(name, steps, folder, method):
-    """Start a training in a process of its own; return the process, and what it says."""
+    """Start a training in a process of its own; return the process and its messages."""
     context = multiprocessing.get_context(method)
     said, end = context.Pipe(duplex=False)
     process = context.Process(target=child, args=(name, steps, str(folder), end))
@@ -219,19 +220,19 @@ def finish(name, steps, folder, method):
     process.join()
     if process.exitcode or ended == "batch":
         raise RuntimeError(
-            f"Expected {name} to end well. Received: exit code {process.exitcode}."
+            f"Expected {name} to succeed. Received: exit code {process.exitcode}."
         )
     return ended
 
 
 def compare(name, steps, kills=KILLS, seed=SEED, method="fork"):
-    """Return a row: after how many executions a case was killed, and what came out alike.
+    """Return a row: after how many executions a case was killed, and which results agree.
 
     Args:
         name, steps: a case.
         kills: how often it is killed.
         seed: of the moments at which it is killed.
-        method: "fork" is fast, but only as long as this process has computed nothing with
+        method: "fork" is fast, but works only if this process has computed nothing with
             TensorFlow; "spawn" imports TensorFlow anew each time.
     """
     chance = random.Random(f"{name} {steps} {seed}")

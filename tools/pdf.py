@@ -55,12 +55,12 @@ def contents(root=ROOT):
 
 
 def label(name):
-    """Return what stands before each anchor of a page in the one long page."""
+    """Return the prefix that a page's anchors have in the one long page."""
     return name.rpartition("/")[2]
 
 
 def article(site, name):
-    """Return a page's article. The frame around it is cut off unread: it is half of a page."""
+    """Return a page's article. The rest, half of the page, is cut off before it is parsed."""
     text = (site / f"{name}.html").read_text("utf8")
     found = re.search(r'<article class="bd-article.*?</article>', text, re.S)
     return BeautifulSoup(found[0], "html.parser").article
@@ -87,7 +87,7 @@ def adapted(found, site, name, names):
 
 
 def leads_to(address, page, name, site, names):
-    """Return an address of one page as an address within the one long page."""
+    """Turn an address on one page into an address within the one long page."""
     parts = urlsplit(address)
     if parts.scheme or parts.netloc:
         return address

@@ -1,10 +1,10 @@
-"""What every record says of itself, and how it is saved.
+"""What every record says about its own making, and how a record is saved.
 
-A record is a JSON file that comes with the package. Beside what was measured it holds
+A record is a JSON file that comes with the package. Beside the measurements it holds
 
-    settings      what was asked for; its `seed` is a number, a list of them, or null
+    settings      what was asked for; its `seed` is a number, a list of numbers, or null
     environment   the processor, the number of cores, and the versions
-    date          the day on which the last of it was measured
+    date          the day of the last measurement
 """
 
 import datetime
@@ -46,7 +46,7 @@ def environment():
 
 
 def framed(settings, results):
-    """Return a record: what was measured, with all that every record says of itself."""
+    """Return a record: the measurements, with what every record says about its making."""
     about = {
         "settings": settings,
         "environment": environment(),
@@ -61,7 +61,7 @@ def framed(settings, results):
 
 
 def problems(record):
-    """List what a record lacks that every record has."""
+    """List what is missing from a record, or wrong in it."""
     found = [f"it has no {key}" for key in SCHEMA if key not in record]
     if found:
         return found
@@ -80,7 +80,7 @@ def problems(record):
 
 
 def save(path, record):
-    """Write a record beside its place, then rename it into place."""
+    """Write a record under a temporary name, then rename it."""
     path.parent.mkdir(exist_ok=True)
     beside = path.with_name(f"{path.name}.new")
     beside.write_text(json.dumps(record, indent=1) + "\n", "utf8")
@@ -99,7 +99,7 @@ class OtherSettings(ValueError):
 def make(name, module, again=False, folder=FOLDER):
     """Measure a record and save it; go on from where an interrupted measurement stopped.
 
-    A whole record is replaced only by a whole one. `again` forgets the interrupted part.
+    Only a complete record replaces a complete one. `again` discards the interrupted part.
 
     Returns:
         The path of the record.

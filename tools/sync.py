@@ -1,11 +1,11 @@
-"""Keep each chapter's executed notebook in step with its text.
+"""Keep each chapter's executed notebook up to date with its text.
 
-    python tools/sync.py            write the notebooks that are out of step
+    python tools/sync.py            write the notebooks that are out of date
     python tools/sync.py --all      run every chapter again
     python tools/sync.py --words    write only those whose code did not change; run nothing
-    python tools/sync.py --check    only report; exit status 1 if any is out of step
+    python tools/sync.py --check    only report; exit status 1 if any is out of date
 
-Names of chapters after these restrict the work to them: `sync.py --all 04 06`.
+Names of chapters after these restrict the work to those chapters: `sync.py --all 04 06`.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def code_cells(notebook):
 
 
 def content(notebook):
-    """Return what text and notebook share: each cell's kind, source and metadata."""
+    """Return what a chapter and its notebook share: each cell's kind, source and metadata."""
     return [
         (
             cell.cell_type,
@@ -80,18 +80,18 @@ def digest(value):
 
 
 def code_digest(notebook):
-    """Identify the code. The repository's address may change and leaves this the same."""
+    """Return a digest of the code, which does not depend on the repository's address."""
     sources = [cell.source for cell in code_cells(notebook)]
     return digest([source.replace(address(), "ADDRESS") for source in sources])
 
 
 def output_digest(notebook):
-    """Identify the outputs, so that an edit of them by hand is noticed."""
+    """Return a digest of the outputs, so that an edit by hand is noticed."""
     return digest([cell.outputs for cell in code_cells(notebook)])
 
 
 def problems(chapter):
-    """List why the stored notebook is not what running this chapter would give."""
+    """List the reasons why the stored notebook is not up to date with its chapter."""
     path = notebook_path(chapter)
     if not path.exists():
         return ["it has no notebook"]
@@ -109,7 +109,7 @@ def problems(chapter):
 
 
 def cell_problems(cell):
-    """List what would let a stored cell pass that should not."""
+    """List what is wrong with a stored cell."""
     tags = set(cell.metadata.get("tags", []))
     found = []
     if tags - TAGS:
@@ -160,13 +160,13 @@ def write(chapter, rerun=False):
         "kernelspec": KERNEL,
         "language_info": LANGUAGE,
         "outputs": output_digest(fresh),
-        "seconds": seconds,  # of the processor: the landing page says what a chapter takes
+        "seconds": seconds,  # processor time, which the landing page shows
     }
     if seconds is None:  # an older notebook does not say
         del metadata["seconds"]
     fresh.metadata = nbformat.from_dict(metadata)
     for number, cell in enumerate(fresh.cells):
-        cell.id = f"cell-{number:02d}"  # steady, so that a diff shows what changed
+        cell.id = f"cell-{number:02d}"  # fixed, so that a diff shows what changed
     nbformat.validate(fresh)
     nbformat.write(fresh, path)
 
@@ -186,7 +186,7 @@ def outputs_still_hold(path, fresh):
 def run(notebook, chapter):
     """Run a notebook in a kernel of its own, and return the seconds of processor time.
 
-    On a busy machine these stay about the same, and the time on the clock does not.
+    On a busy machine, processor time stays about the same, while the time on the clock grows.
     """
     print(f"  running {chapter.name}", flush=True)
     started = processor_seconds()
@@ -201,7 +201,7 @@ def run(notebook, chapter):
     ).execute()
     for cell in code_cells(notebook):
         for out in cell.outputs:
-            if out.output_type == "error":  # the frames above name folders of this machine
+            if out.output_type == "error":  # its traceback names folders of this machine
                 out.traceback = out.traceback[-1:]
     seconds = round(processor_seconds() - started)
     print(f"  took {seconds} s of processor time", flush=True)
@@ -209,7 +209,7 @@ def run(notebook, chapter):
 
 
 def processor_seconds():
-    """Return what the programs that this one started, and that have ended, took so far."""
+    """Return the processor time of those programs started here that have ended."""
     times = os.times()
     return times.children_user + times.children_system
 

@@ -1,13 +1,13 @@
-"""The chapters as `_toc.yml` and their own pages tell them: nothing of it is typed twice.
+"""The list of chapters and links to them, read from `_toc.yml` and the chapters' pages.
 
     ```{chapter-list}
     2: Where does the KL term come from?
     ```
 
 lists every chapter with its title, the question that it opens with, how long it takes to
-read and to run, and what it needs. A line of its content asks another question of a chapter.
-The role ``{chapter}`6` `` links a chapter by its number,
-``{chapter}`your own words <6>` `` with other words; ``<first>`` is the first there is.
+read and to run, and what it needs. A line of the directive's content gives a chapter another
+question. The role ``{chapter}`6` `` links to a chapter by its number, and
+``{chapter}`your own words <6>` `` does so with other words. ``<first>`` is the first chapter.
 """
 
 import json
@@ -51,7 +51,7 @@ class Chapter:
 
     @property
     def question(self):
-        """The first question of the opening; without one, its first sentence."""
+        """The first question of the opening, or its first sentence if it has no question."""
         opening = "\n\n".join(self.sources("markdown")).partition("\n## ")[0]
         opening = re.sub(r"^#.*$|^:::.*$|\[([^\]]*)\]\([^)]*\)", r"\1", opening, flags=re.M)
         paragraphs = [" ".join(part.split()) for part in opening.split("\n\n")]
@@ -99,7 +99,7 @@ class Chapter:
 
 
 def spoken(seconds):
-    """Say a time as a reader would: 40 s, 2 min."""
+    """Return a time in words, such as 40 s or 2 min."""
     return (
         f"{round(seconds / 10) * 10 or 10} s" if seconds < 95 else f"{round(seconds / 60)} min"
     )

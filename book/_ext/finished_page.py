@@ -1,7 +1,7 @@
-"""The finishing step: rewrite each built page to what the theme alone does not give.
+"""The finishing step: change in each built page what the theme cannot be told to do.
 
 Sphinx calls `finish_site` at the end of a build. Every step looks for what
-sphinx-book-theme 1.1 writes. If a step does not find it, the build stops and says what it
+sphinx-book-theme 1.1 writes. If a step does not find this, the build stops and says what was
 looked for, so that a newer theme never leaves a site that is half finished.
 """
 
@@ -21,9 +21,9 @@ from sphinx.errors import ExtensionError
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "book" / "_static"
 THEME = "sphinx-book-theme 1.1"
-MARK = "data-finished"  # on <html>: a second build of the same pages leaves them alone
+MARK = "data-finished"  # on <html>: a second build does not finish the same pages again
 
-# What pages fetch and do without: icons drawn twice, widgets that no page of the book has.
+# Files that pages fetch and do not need: icons drawn twice, widgets that no page has.
 NEEDLESS = re.compile("fontawesome|thebe|togglebutton|sphinx-design|design-tabs")
 NEEDLESS_FILES = (
     "**/*.map",
@@ -102,7 +102,7 @@ def unknown_theme(wanted, where):
 
 
 def drop_needless_files(page):
-    """Drop scripts and styles that draw nothing, and let the others wait for the page."""
+    """Drop scripts and styles that have no effect, and load the others after the page."""
     page.want('script[src*="fontawesome"]')
     for tag in page.soup.select("script[src], link[href]"):
         if NEEDLESS.search(tag.get("src") or tag["href"]):
@@ -153,7 +153,7 @@ def describe(page):
 
 
 def first_words(article, length=180):
-    """Return the first sentences below the title, cut at a word."""
+    """Return the first sentences below the title, cut between two words."""
     for paragraph in article.select("section p"):
         text = " ".join(paragraph.get_text().split())
         if len(text) >= 40 and not paragraph.find_parent(["table", "figure", "details"]):
@@ -191,7 +191,7 @@ THEME_SCRIPT = """
 
 
 def first_colours(page):
-    """Start in the colours of the reader's system; the theme starts in none, and complains."""
+    """Start in the colours of the reader's system; the theme starts in none, and warns."""
     scripts = [it for it in page.want("head script") if "dataset.mode" in it.text]
     if not scripts:
         raise unknown_theme("dataset.mode", f"{page.name}.html")
@@ -215,7 +215,7 @@ def header_buttons(page):
 
 
 def fold_labels(page):
-    """Say what a fold holds."""
+    """Name what a fold holds."""
     for cell in page.soup.select("div.cell"):
         folds = cell.find_all("details", recursive=False)
         for fold in folds:
@@ -243,7 +243,7 @@ def joined_folds(page):
 
 
 def solutions(page):
-    """Fold each solution whole: what it says, its code and its output."""
+    """Put each solution into one fold: its text, its code and its output."""
     section = page.soup.find("section", id="solutions")
     if section is None:
         return
@@ -263,7 +263,7 @@ def solutions(page):
 
 
 def answers(page):
-    """Fold a paragraph that begins with **Answer.**, so that a reader can guess first."""
+    """Fold a paragraph that begins with **Answer.**, so that a reader can predict first."""
     for word in page.soup.select(".bd-article p > strong:first-child"):
         paragraph = word.parent
         if word.get_text() == "Answer." and paragraph.get_text().startswith("Answer."):
@@ -284,7 +284,7 @@ def folded(page, nodes, what):
 
 
 def outputs(page):
-    """Let an output wrap unless its columns are aligned, which wrapping would undo."""
+    """Let an output wrap, unless wrapping would break its aligned columns."""
     for output in page.soup.select(".bd-article .cell_output .output pre"):
         lines = output.get_text().rstrip("\n").split("\n")
         if len(lines) == 1 or not any(re.search(r"\S {2,}\S", line) for line in lines):
@@ -309,7 +309,7 @@ def tables(page):
         if any(len(row) != len(heads) for row in rows) or not is_wide([heads, *rows]):
             continue
         table["class"] = [*table.get("class", []), "stacks"]
-        # A table whose rows are shown as blocks keeps its meaning only by roles.
+        # If rows are shown as blocks, only roles tell a screen reader that it is a table.
         table["role"] = "table"
         for group in table.select("thead, tbody"):
             group["role"] = "rowgroup"
@@ -357,7 +357,7 @@ def row_anchors(page):
 
 
 def glossary_links(page):
-    """Lead each link to the glossary to its term, and carry the definition on the page."""
+    """Point each link to the glossary at its term, and put the definition on the page."""
     if not page.name.startswith("book/") or page.name.endswith("appendix/glossary"):
         return
     tips = {}
@@ -391,7 +391,7 @@ def find_term(words, terms):
 
 
 def drawings(page):
-    """Set drawings into the page, so that their text is text and follows light and dark."""
+    """Put drawings into the page as SVG: their text is text, and follows light and dark."""
     for number, picture in enumerate(
         page.soup.select('img[src^="data:image/svg+xml;base64,"]')
     ):
@@ -411,14 +411,14 @@ SHADES = {
 
 
 def inline_svg(text, prefix):
-    """Return a drawing as an <svg> that can stand in a page beside others."""
+    """Return a drawing as an <svg>, whose ids do not clash with those of others."""
     text = re.sub(
         r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S
     )
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r"url\(#", f"url(#{prefix}-", text)
     text = re.sub(r'href="#', f'href="#{prefix}-', text)
-    # The ground of the figure is the page's.
+    # The figure's own background goes, so that the page's shows.
     text = re.sub(
         r'<g id="[^"]*patch_1">\s*<path[^>]*style="fill: #ffffff"\s*/>\s*</g>',
         "",
@@ -439,13 +439,13 @@ def inline_svg(text, prefix):
 
 
 def recolour(style):
-    """Give what is grey the colours of the page. White stays white if it is writing."""
+    """Turn greys into colours of the page. White text stays white."""
     drawn = "stroke:" in style  # a box or a line, which has an edge; writing has none
     return re.sub(r"#[0-9a-f]{6}\b", lambda colour: shade(colour[0], drawn), style)
 
 
 def shade(colour, drawn):
-    """Return what a colour of a drawing is on the page."""
+    """Return the colour that a drawing's colour becomes on the page."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     if max(red, green, blue) - min(red, green, blue) > 12:
         return colour
@@ -455,8 +455,10 @@ def shade(colour, drawn):
 
 
 def pictures(page):
-    """Move what a cell drew out of the page, where it delays the words and takes a third more
-    bytes, into a file of its own. A picture that is far down waits until it is near."""
+    """Move the pictures of cells into files, and load those far down only when they are near.
+
+    Inside the page, a picture delays the words and takes a third more bytes.
+    """
     for picture in page.soup.select('.cell_output img[src^="data:image/"]'):
         kind, data = re.fullmatch(
             r"data:image/(\w+);base64,(.*)", picture["src"], re.S
@@ -544,7 +546,7 @@ def read_terms(glossary):
 
 @cache
 def locked_versions():
-    """Say what the stored numbers were computed with, as requirements.txt locks it."""
+    """Name the versions that the stored numbers come from, which requirements.txt locks."""
     lock = (ROOT / "requirements.txt").read_text("utf8")
     found = dict(re.findall(r"^(tensorflow|keras)==([\w.]+)", lock, re.M))
     return (
@@ -553,7 +555,7 @@ def locked_versions():
 
 
 def replace_in(path, *pairs):
-    """Replace texts of a file that the theme wrote; stop the build if one is not there."""
+    """Replace texts in a file of the theme; stop the build if one of them is missing."""
     text = path.read_text("utf8")
     for old, new in pairs:
         if new in text:
@@ -575,7 +577,7 @@ def drop_files(static):
 
 
 def empty_notebooks(sources):
-    """Drop what cells put out from the notebooks to download: a reader runs them."""
+    """Remove the outputs from the notebooks to download, since a reader runs them."""
     for path in sorted(sources.rglob("*.ipynb")):
         notebook = json.loads(path.read_text("utf8"))
         for cell in notebook["cells"]:
@@ -608,7 +610,7 @@ FRONT = """<!DOCTYPE html>
 
 
 def finish_site(app, exception):
-    """Finish every page of a build that went well."""
+    """Finish every page of a build that succeeded."""
     if exception is not None or app.builder.format != "html":
         return
     out = Path(app.outdir)
@@ -623,7 +625,7 @@ def finish_site(app, exception):
     for path in sorted(out.rglob("*.html")):
         name = path.relative_to(out).with_suffix("").as_posix()
         text = path.read_text("utf8")
-        if name.startswith("_") or name in ("index", "404"):  # these are no pages of the theme
+        if name.startswith("_") or name in ("index", "404"):  # the theme did not write these
             continue
         path.write_text(finish_page(text, name, site), "utf8")
     if site.lost:

@@ -1,4 +1,4 @@
-"""Make the pages whole in themselves: they load nothing from the network."""
+"""Make the pages work offline: they load nothing from the network."""
 
 import json
 from importlib.util import find_spec
@@ -9,8 +9,8 @@ from docutils import nodes
 
 STATIC = Path(__file__).resolve().parents[1] / "_static"
 MATHJAX = "mathjax/mathjax.js"
-# MathJax's ready-made sets bring a menu and rare packages, which are half of their bytes.
-# These parts, one after another in one file, are all that the book needs.
+# Half the bytes of MathJax's ready-made sets are a menu and rare packages. These parts, one
+# after another in one file, are all that the book needs.
 PARTS = (
     "startup",
     "core",
@@ -39,7 +39,7 @@ FONTS = (
 
 
 def copy_mathjax(app, exception):
-    """Put MathJax and its fonts into the built book: 1 MB of the package's 20."""
+    """Copy what the book needs of MathJax, with its fonts: 1 MB of the package's 20."""
     if exception is not None or app.builder.format != "html":
         return
     package = find_spec("sphinx-mathjax-offline")
@@ -57,7 +57,7 @@ def copy_mathjax(app, exception):
 
 
 def drop_thebe_scripts(app, pagename, templatename, context, doctree):
-    """Leave out Thebe, which would fetch itself and run cells on another machine."""
+    """Leave out Thebe, which is fetched from the network and runs cells elsewhere."""
     if "script_files" in context:
         context["script_files"] = [
             script
@@ -67,7 +67,7 @@ def drop_thebe_scripts(app, pagename, templatename, context, doctree):
 
 
 def drop_thebe_settings(app, doctree, docname):
-    """Leave out what Thebe would read from the page."""
+    """Leave out the settings that only Thebe reads from the page."""
     for node in list(doctree.findall(nodes.raw)):
         if "x-thebe-config" in node.astext() or "kernelName =" in node.astext():
             node.parent.remove(node)

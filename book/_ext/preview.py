@@ -1,4 +1,4 @@
-"""Draw the picture that chats and networks show beside a link to the book."""
+"""Draw the picture that chats and social networks show beside a link to the book."""
 
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
@@ -23,7 +23,7 @@ def draw_preview(title, digits, target):
     drawn = Image.open(digits).convert("RGBA")
     drawn.thumbnail((room, SIZE[1] - top - 40), Image.Resampling.LANCZOS)
     picture.paste(drawn, ((SIZE[0] - drawn.width) // 2, top), drawn)
-    few = picture.quantize(32, dither=Image.Dither.NONE)  # a third of the bytes, and as good
+    few = picture.quantize(32, dither=Image.Dither.NONE)  # a third of the bytes, looks alike
     few.save(target, optimize=True)
 
 

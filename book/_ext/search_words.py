@@ -1,10 +1,11 @@
-"""Let search find a page by the other names of what it treats, and a subject at its section.
+"""Let search find a page by other names of its subject, and a subject at its section.
 
-A reader who looks for "mixed precision" wants the pages that say bfloat16. Each pair of
-`OTHER_NAMES` says: a page on which the first stands is also found by the second.
+A reader who looks for "mixed precision" wants the pages that say bfloat16. Each entry of
+`OTHER_NAMES` is a pattern and some words: if the pattern occurs on a page, the search also
+finds the page by the words.
 
-`SUBJECTS` says where a subject is treated. Its words, typed into the search, lead to that
-section first, whatever other pages say about it. They stand in the book's index as well.
+`SUBJECTS` names the section that treats a subject. If you search for one of its phrases, that
+section comes first, whatever other pages say. The phrases are in the book's index as well.
 """
 
 import re
@@ -49,7 +50,7 @@ OTHER_NAMES = (
     (r"multi-task|three heads", "multi-task multitask learning multi-output heads"),
 )
 
-# The head of a page's name, the section's anchor, and what people type.
+# The beginning of a page's name, the section's anchor, and what people type.
 SUBJECTS = (
     ("02-", "the-same-number-three-ways", "KL divergence formula; KL loss formula"),
     ("02-", "sum-or-mean", "reduce_sum or reduce_mean; sum or mean"),
@@ -125,7 +126,7 @@ SUBJECTS = (
 
 
 def add_words(app, doctree):
-    """Give the search index the other names, as keywords of the page."""
+    """Add the other names to the search index, as keywords of the page."""
     text = doctree.astext()
     words = {
         word

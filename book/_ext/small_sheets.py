@@ -1,7 +1,7 @@
-"""Leave out of the theme's style sheets what no page of the book can use.
+"""Leave out of the theme's style sheets the rules that no page of the book can use.
 
-The theme brings all of Bootstrap. A rule is kept if every class that it asks for stands
-somewhere in a page or in a script, which is more than is needed and never less.
+The theme brings all of Bootstrap. A rule is kept if each of its classes occurs as a word in
+some page or script. This keeps every rule that is needed, and some that are not.
 """
 
 import re
@@ -37,7 +37,7 @@ def rules(sheet):
 
 
 def skip_strings(sheet, at):
-    """Return where to look on: behind the strings of @import and @charset."""
+    """Return the place after the strings of @import and @charset."""
     statement = r"\s*@(?:import|charset)\s(?:\"[^\"]*\"|'[^']*'|[^;\"'])*"
     found = re.compile(statement).match(sheet, at)
     return found.end() if found else at
@@ -60,7 +60,7 @@ def is_used(selector, used):
 
 
 def smaller(sheet, used):
-    """Return a style sheet without comments and without rules that nothing can match."""
+    """Return a style sheet without comments, and without rules that match nothing."""
     kept = []
     for head, body in rules(re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL)):
         if body is None:
@@ -79,7 +79,7 @@ def smaller(sheet, used):
 
 
 def shrink(static, pages):
-    """Rewrite the theme's style sheets below a folder for the pages with these texts."""
+    """Shrink the theme's style sheets in a folder to what the texts of the pages need."""
     scripts = [path for path in static.rglob("*.js") if "mathjax" not in path.parts]
     used = words([*pages, *(path.read_text("utf8") for path in scripts)])
     for path in sorted(static.rglob("*.css")):

@@ -1,6 +1,6 @@
 """The directive `where-used`: each module of the package with its tests and its chapters.
 
-The table is read from the files each time that the book is built, so it cannot grow old.
+The table is made from the files each time that the book is built, so it is never out of date.
 """
 
 import re
@@ -56,10 +56,10 @@ def table(root=ROOT):
 
 
 class WhereUsed(SphinxDirective):
-    """Put the table in the place of the directive."""
+    """Replace the directive by the table."""
 
     def run(self):
-        self.env.note_reread()  # it depends on files that Sphinx does not know of
+        self.env.note_reread()  # the table depends on files that Sphinx does not know of
         node = nodes.Element()
         self.state.nested_parse(StringList(table(), source="where-used"), 0, node)
         return node.children

@@ -3,7 +3,7 @@
 Import this package before Keras or TensorFlow: it silences the lines that TensorFlow
 writes while it starts, which would otherwise land in a notebook's output.
 
-Importing it also registers everything that a saved model of this book is made of, so that
+Importing it also registers the classes that a saved model of this book may contain, so that
 `keras.saving.load_model` needs nothing else.
 """
 
@@ -15,11 +15,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 @contextlib.contextmanager
 def _quiet_stderr():
-    """Send file descriptor 2 to nowhere.
+    """Discard what is written to file descriptor 2.
 
     TensorFlow's libraries log there while they load, before they read any log level. With
     TensorFlow 2.21, neither TF_CPP_MIN_LOG_LEVEL, GLOG_minloglevel, ABSL_MIN_LOG_LEVEL nor
-    CUDA_VISIBLE_DEVICES=-1 kept a line back; TF_ENABLE_ONEDNN_OPTS=0 did for one of them, and
+    CUDA_VISIBLE_DEVICES=-1 suppressed a line. TF_ENABLE_ONEDNN_OPTS=0 suppressed one, but it
     changes results. The lines do not pass through `sys.stderr`.
     """
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)

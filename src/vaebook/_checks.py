@@ -51,7 +51,7 @@ def pixels(name, array):
         raise ValueError(
             f"Expected {name} of shape (n, height, width, channels). Received: shape {shape}."
         )
-    # With initial=0 an empty array has a range, too. NaN spreads to both ends.
+    # initial=0 gives an empty array a range too. If a pixel is NaN, both ends are NaN.
     low, high = np.min(array, initial=0), np.max(array, initial=0)
     if not (np.isfinite([low, high]).all() and low >= 0 and high <= 1):
         raise ValueError(

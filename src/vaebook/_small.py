@@ -25,7 +25,7 @@ EXACT, ROUGH = 1e-6, 5e-2  # tolerances of a gradient in float32 and in bfloat16
 
 
 def grey_images():
-    """Grey images, of which the last two, the smaller batch, are near black."""
+    """Return grey images. The last two, which form a smaller batch, are nearly black."""
     x = np.random.default_rng(0).uniform(size=(IMAGES, *SPEC.image_shape)).astype("float32")
     x[-2:] **= 8
     return x

@@ -1,14 +1,14 @@
-"""What each route does where ways to attach a loss differ, found out by running it.
+"""The behaviours in which ways to attach a loss differ, found out by running each route.
 
 `check(route, behaviour)` runs one check and returns a cell of the table of behaviours:
-whether the route does the right thing, what it does in words, and a figure if there is one.
-`ROUTES` are checked, and `vaebook.traps.TRAPS`, which train without complaint and are wrong.
-What needs a process of its own is in `vaebook.replicas`.
+whether the route does the right thing, what it does in words, and a number if there is one.
+The checks run on `ROUTES`, and on `vaebook.traps.TRAPS`, which train without complaint and
+are wrong. The checks that need a process of their own are in `vaebook.replicas`.
 
-A question that `vaebook.audit` asks of any model too is asked here by its functions: sample
-weights, the log, metrics, regularisers, saving and loading. A route has a reference besides,
-a second implementation that shares no code with it, so that its gradient can be compared, in
-every way to run it. A model of unknown make has none, so `audit` does not ask for that.
+Some checks are also checks of `vaebook.audit`, and call its functions: those of sample
+weights, the log, metrics, regularisers, saving and loading. Besides, a route has a reference,
+a second implementation that shares no code with it. Its gradient is compared with that of the
+reference in every way to run it. An unknown model has no reference, so `audit` cannot do so.
 """
 
 import contextlib
@@ -214,7 +214,7 @@ def without_target(route):
 
 
 def save_and_load(route):
-    """Whether a model loaded in safe mode from a `.keras` file trains on as the saved one."""
+    """Whether a model loaded in safe mode from `.keras` goes on training as the saved one."""
     x = grey_images()
     model = build_small(route, run_eagerly=True)
     model.train_on_batch(x, route.targets(x))
@@ -249,7 +249,7 @@ def _a_gpu_in_sight():
 
 
 def gpu_default(route):
-    """What jit_compile="auto", Keras's default, becomes on a GPU, run on this processor."""
+    """What Keras's default, jit_compile="auto", chooses on a GPU, run on this processor."""
     keeper = GradientKeeper()
     with _a_gpu_in_sight():
         model = build_small(route, optimizer=keeper)
@@ -318,7 +318,7 @@ def _all_reloaded():
 
 
 def reload_in_another_process(route):
-    """Whether a model loaded in another process, after `import vaebook`, trains on."""
+    """Whether a model loaded in another process, after `import vaebook`, goes on training."""
     if route in [*ROUTES.values(), *TRAPS.values()]:
         return _all_reloaded()[route.name]  # a process takes seconds to start
     return check_reloading({route.name: route})[route.name]

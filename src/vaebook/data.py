@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
-TIMEOUT = 5  # seconds without an answer, after which the network counts as missing
+TIMEOUT = 5  # seconds without an answer, after which the network counts as unavailable
 
 # SHA-256 of each array's bytes: the same for every genuine copy, however it was zipped.
 MNIST_SHA256 = {
@@ -137,7 +137,7 @@ def _mnist():
 
 
 def _read_mnist(path, source=None):
-    """Read the four arrays and hold each to its SHA-256; an error names the source."""
+    """Read the four arrays and check the SHA-256 of each; an error names the source."""
     source = source or f"{path}. Remove it, and it is downloaded again"
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -158,7 +158,7 @@ def _read_mnist(path, source=None):
 
 
 def _download(url, path):
-    """Fetch a file beside its place, check it, and only then rename it into place."""
+    """Download a file under a temporary name, check it, and only then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="mnist-") as folder:
         partial = Path(folder, path.name)

@@ -1,9 +1,9 @@
 """How good a trained model is, in nats per image: bounds on its log-likelihood.
 
-Every number here is an estimate from drawn points, so every function takes the number of
-samples and a seed, and its result carries both. Image number i draws its noise from
-`numpy.random.default_rng([seed, i])`: the result depends neither on the batch size nor on
-the images after it, and more samples begin with the fewer ones.
+The bounds are estimates from drawn points, so their functions take the number of samples and
+a seed, and their results carry both. Image number i draws its noise from
+`numpy.random.default_rng([seed, i])`, so its result depends neither on the batch size nor on
+the images after it. If you ask for more samples, the first ones stay the same.
 
 An encoder is a Keras model or a function that gives mu and log_var as the last two of its
 outputs. A decoder is a Keras model or a function from z, shape (batch, latent_dim), to what
@@ -60,7 +60,7 @@ def bernoulli_log_likelihood(images: np.ndarray, probabilities: np.ndarray) -> n
     Args:
         images: pixels in [0, 1], shape (n, height, width, channels).
         probabilities: the decoder's, of the same shape. They are clipped to
-            [1e-7, 1 − 1e-7], which leaves them a distribution.
+            [1e-7, 1 − 1e-7]. Clipped, they are still the probabilities of a distribution.
 
     Raises:
         ValueError: for another shape, or values outside [0, 1] or not finite.
@@ -106,13 +106,14 @@ def gaussian_log_likelihood(
 def gaussian_kl(mu: np.ndarray, log_var: np.ndarray) -> np.ndarray:
     """Return the KL divergence from N(mu, exp(log_var)) to N(0, 1), in nats, shape (n,).
 
-    The same as `vaebook.losses.GaussianKL`, in float64, and it raises ValueError for bad input.
+    The same as `vaebook.losses.GaussianKL`, but in float64 and with its input checked.
 
     Args:
         mu, log_var: shape (n, latent_dim). A negative log_var is a variance below 1.
 
     Raises:
-        ValueError: for other shapes, or values that are not finite or beyond the range.
+        ValueError: for other shapes, or values that are not finite or outside the range that
+            the head of this module gives.
 
     Source: Kingma and Welling (2014), appendix B.
     """
@@ -139,7 +140,7 @@ def elbo(
         samples: how many points to draw for each image, ≥ 1.
         seed: fixes the noise.
         batch_size: how many points are decoded at once. The memory needed is that of
-            decoding so many, plus 8 · latent_dim bytes for each of max(batch_size, samples)
+            decoding this many, plus 8 · latent_dim bytes for each of max(batch_size, samples)
             points, whatever n is.
         log_likelihood: from images and decoded points to log p(x|z), shape (n,).
 
@@ -167,8 +168,8 @@ def importance_weighted_bound(
 ) -> Bound:
     """Return log of the mean of p(x, z) / q(z|x) over drawn points, for each image.
 
-    In expectation it equals the ELBO for one sample, and approaches log p(x) from below with
-    more. Weights are added up as logarithms, so none underflows.
+    With one sample, its expectation is the ELBO; with more samples, the expectation
+    approaches log p(x) from below. Weights are added up as logarithms, so none underflows.
 
     Args:
         samples: how many points to draw for each image, ≥ 1; the k of the paper.
@@ -204,15 +205,16 @@ def log_likelihood_on_grid(
 
     Adds up p(x|z) p(z) over a square grid of points. The rule is exact to many digits if the
     distance between points, 2 · reach / (steps − 1), is below the width of each image's
-    posterior; compare two values of `steps` to check. Bernoulli pixels.
+    posterior; compare two values of `steps` to check. The likelihood is that of Bernoulli
+    pixels.
 
     Args:
         decoder: from z, shape (batch, 2), to probabilities of the images' shape.
         images: pixels in [0, 1], shape (n, height, width, channels).
         steps: how many points in each direction, ≥ 2.
         reach: the grid goes from −reach to reach, in standard deviations of the prior.
-        batch_size: how many points are decoded at once. Memory: that, and 8 · n ·
-            batch_size bytes.
+        batch_size: how many points are decoded at once. The memory needed is that of
+            decoding this many, plus 8 · n · batch_size bytes.
 
     Raises:
         TypeError, ValueError: for wrong counts, images, or decoded images.

@@ -1,8 +1,8 @@
 """A decoder that the reader plays with, as the output of a cell: HTML that needs nothing else.
 
 `explore` turns a trained decoder into a figure in which a point of the latent plane moves and
-the decoded image follows. The weights travel in the figure and the browser computes the
-image (explorer.js), so it works in a notebook, in Colab, on a page and from a file, offline.
+the decoded image follows. The figure contains the weights, and the browser computes the image
+(explorer.js). So the figure works offline, in a notebook, in Colab, on a page or from a file.
 """
 
 import base64
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 # Ten colours on a light and on a dark ground, each with a contrast of 4.5 : 1 or more there.
-# Ten hues cannot stay apart for every eye, so each class also has a shape, or its own digit.
+# Not every eye can tell ten hues apart, so each class also has a shape, or its own digit.
 COLOURS = (
     ("#0072B2", "#56B4E9"),
     ("#B34700", "#FF9D5C"),
@@ -39,7 +39,7 @@ _SHAPES = (
     "M-4-4h8v8h-8z",  # square
     "M0-5l5 9h-10z",  # triangle
     "M0-5l5 5l-5 5l-5-5z",  # diamond
-    "M0 5l5-9h-10z",  # triangle on its head
+    "M0 5l5-9h-10z",  # triangle that points down
     "M-1.5-5h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",  # plus
     "M-4-2.5l1.5-1.5l2.5 2.5l2.5-2.5l1.5 1.5l-2.5 2.5l2.5 2.5l-1.5 1.5l-2.5-2.5"
     "l-2.5 2.5l-1.5-1.5l2.5-2.5z",  # cross
@@ -57,7 +57,7 @@ class Explorer:
 
     Attributes:
         html: the figure, with its style, its data and its program.
-        alt: what the still picture shows that stands in where no script runs.
+        alt: what the still picture shows. If no script runs, it stands in for the live image.
 
     Source: chapter 0.
     """
@@ -90,23 +90,25 @@ def explore(
     stay where they are.
 
     Args:
-        decoder: from z, shape (batch, latent_dim), to images, shape (batch, height, width, 1
-            or 3), with values in [0, 1]: a chain of the layers that `build_decoder` makes.
+        decoder: a model from z, shape (batch, latent_dim), to images in [0, 1], shape (batch,
+            height, width, 1 or 3). It must be a chain of layers that `build_decoder` uses.
         codes: encoded images, shape (n, latent_dim), for example their mu; the first 1,000
             are drawn.
         labels: the class of each code, shape (n,); at most ten classes.
         names: what the classes 0, 1, … are called; None names them by their labels.
         at: where the point starts, shape (latent_dim,); None for zeros.
         shown: the latent variables that run across and up at first.
-        precision: "float16" or "float32", how the weights travel; 2 or 4 bytes each.
-        alt: what the still picture shows; None for a sentence that always holds.
-        caption: what the figure is; None for a sentence that always holds.
+        precision: "float16" or "float32", how the figure stores the weights: in 2 or 4 bytes
+            each.
+        alt: what the still picture shows; None for a general sentence.
+        caption: what the figure is; None for a general sentence.
 
     Raises:
-        TypeError: for a decoder that is no Keras model.
-        ValueError: for a model that is no such decoder, a layer that is not supported, numbers
-            that are not finite, one latent variable, codes, labels, names or a start of the
-            wrong shape, more classes than colours, an empty alt or caption.
+        TypeError: if decoder is not a Keras model.
+        ValueError: if decoder has other inputs or outputs, a layer that is not supported, only
+            one latent variable, or weights that are not finite; if codes, labels, names or at
+            have the wrong shape or values that are not finite; for more classes than colours,
+            an unknown precision, or an empty alt or caption.
 
     Source: chapter 0.
     """
@@ -150,11 +152,11 @@ def explore(
     return Explorer(_figure(given, latent_dim, names, one_letter, still, alt, caption), alt)
 
 
-# ---- What is asked for ----------------------------------------------------------------
+# ---- The arguments --------------------------------------------------------------------
 
 
 def _array(name, values, shape):
-    """Return finite numbers of a shape, in which None stands for any length > 0."""
+    """Return finite numbers of the given shape, in which None means any length > 0."""
     try:
         array = np.asarray(values, "float32")
     except (TypeError, ValueError):
@@ -256,8 +258,8 @@ def _numbers(tensor):
 def _pack(array, precision):
     """Return an array as explorer.js unpacks it.
 
-    For a float16 the scale brings the largest number to 1, so that none is too large and few
-    are too small.
+    In float16, the numbers are scaled so that the largest is 1: none overflows, and few
+    underflow.
     """
     array = _numbers(array)
     scale = 1.0 if precision == "float32" else float(np.abs(array).max()) or 1.0
@@ -280,7 +282,7 @@ def _require(layer, **settings):
             _refuse(layer, f"{name}={wanted[0]!r}", f"{name}={getattr(layer, name)!r}")
 
 
-# By the function itself, since one of the reader's own may have the same name.
+# The keys are the functions, since a function of the reader's may have the same name.
 _ACTIVATIONS = {
     keras.activations.linear: None,
     keras.activations.relu: {"name": "relu"},
@@ -338,7 +340,7 @@ def _normalise(layer, shape, precision):
         layer.moving_variance + layer.epsilon
     )
     offset = (layer.beta if layer.center else 0) - layer.moving_mean * factor
-    # A few numbers that multiply all others: they travel in full.
+    # A few numbers that multiply all others: they keep their full precision.
     return [
         {
             "kind": "normalise",
@@ -358,8 +360,8 @@ def _relu(layer, shape, precision):
     return _leaky_relu(layer, shape, precision)
 
 
-# Each takes (layer, shape of its input without the batch, precision) and returns the steps of
-# explorer.js that do what the layer does after training.
+# Each function takes (layer, shape of its input without the batch, precision). It returns the
+# steps with which explorer.js computes what the layer does at inference.
 _STEPS = {
     keras.layers.Dense: _dense,
     keras.layers.Reshape: lambda layer, shape, precision: [],  # the arrays are flat
@@ -419,7 +421,7 @@ def _packed_layers(decoder, latent_dim, precision):
 def _spans(codes, start):
     """Return [low, high] of the plane for each latent variable.
 
-    At least the prior's [-3, 3]; beyond it what holds 99 of 100 codes, and the start.
+    The range is at least [-3, 3], and wide enough for 99 of 100 codes and for the start.
     """
     low, high = np.full(len(start), -3.0), np.full(len(start), 3.0)
     if codes is not None:
@@ -441,7 +443,7 @@ def _still(decoder, at, shown, spans):
     _, height, width, channels = images.shape
     grid = images.reshape(_TILES, _TILES, height, width, channels).transpose(0, 2, 1, 3, 4)
     grid = grid.reshape(_TILES * height, _TILES * width, channels)
-    # 16 levels are enough for a small picture, and halve it.
+    # 16 levels are enough for a small picture, and halve its size.
     return _png((np.clip(grid, 0, 1) * 15).round().astype("uint8") * 17)
 
 

@@ -1,7 +1,7 @@
-"""One network with three heads: a VAE, the class of the digit, and how far it leans.
+"""One network with three heads: a VAE, the class of a digit, and its slant.
 
-The second and third head have labels that may be missing. Chapter 16 uses this module, and
-`THREE_HEADS` takes the network through the checks of `vaebook.behaviours`.
+The labels of the second and the third head may be missing. Chapter 16 uses this module.
+`THREE_HEADS` is the network as a route, so that `vaebook.behaviours` can check it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,14 +22,15 @@ from vaebook.routes import Route, builder, three_targets
 def slants(images: np.ndarray) -> np.ndarray:
     """Return how far each digit leans to the right, in degrees, float32 of shape (n,).
 
-    Computed from the ink: the slope of the line that predicts the column of a dark pixel from
-    its row, as an angle to the vertical. It is no label that a person gave.
+    The angle to the vertical of the line that best predicts the column of a dark pixel from
+    its row. It is computed from the ink; no person labelled it.
 
     Args:
         images: in [0, 1], dark is 1, shape (n, height, width, 1).
 
     Raises:
-        ValueError: for other images, or one without ink in two rows.
+        ValueError: if images have another shape or range, or one has ink in fewer than two
+            rows.
 
     Source: chapter 16.
     """
@@ -53,12 +54,12 @@ def slants(images: np.ndarray) -> np.ndarray:
 def build_three_heads(
     spec: NetworkSpec, classes: int = 10, seed: int | None = None
 ) -> keras.Model:
-    """Return a VAE whose mu also leads to a class and to a number; not compiled.
+    """Return an uncompiled VAE whose mu also leads to a class and to a slant.
 
-    From images to a dict of `reconstruction`, `mu` and `log_var`, as in chapter 6, and
-    `class`, logits of shape (batch, classes), and `slant`, shape (batch, 1). Both heads are
-    one Dense layer, in float32 whatever the precision of the rest. The shared layer is named
-    `encoder`.
+    It maps images to a dict of `reconstruction`, `mu` and `log_var`, as in chapter 6, and
+    `class`, logits of shape (batch, classes), and `slant`, shape (batch, 1). Each of these two
+    heads is a Dense layer, in float32 whatever the precision of the rest. The shared layer is
+    named `encoder`.
 
     Args:
         spec: the sizes of encoder and decoder.
@@ -66,7 +67,7 @@ def build_three_heads(
         seed: fixes initial weights and noise, as for `build_encoder`.
 
     Raises:
-        TypeError, ValueError: for `classes` or a seed that is not an integer ≥ 1 or ≥ 0.
+        TypeError, ValueError: if classes is not an integer ≥ 1, or seed not an integer ≥ 0.
 
     Source: chapter 16.
     """
@@ -88,21 +89,21 @@ def gradient_norms(
     tasks: Mapping[str, Iterable[str]],
     variables: list | None = None,
 ) -> dict[str, float]:
-    """Return how long the gradient of each task's loss is, at the weights as they are.
+    """Return the norm of the gradient of each task's loss, at the model's present weights.
 
-    A loss weight of 1 / norm makes the gradients of all tasks equally long, here and now.
+    Loss weights of 1 / norm make the gradients of all tasks equally long at these weights.
 
     Args:
         model: compiled with a dict of `keras.losses.Loss` by output.
         x, y: one batch, as `fit` takes it, y a dict by output.
         tasks: for each task, the outputs whose losses are added up.
-        variables: the weights that the tasks share; None for all that are trainable.
+        variables: the weights that the tasks share; None for all trainable ones.
 
     Raises:
         TypeError: if the model's losses are not a dict of `keras.losses.Loss`.
         ValueError: for an output in `tasks` that has no loss.
 
-    Source: chapter 16; Chen et al. (2018) go on from it during training.
+    Source: chapter 16. Chen et al. (2018) balance such norms all through training.
     """
     losses = losses_by_output(model)
     unknown = sorted({name for names in tasks.values() for name in names} - set(losses))
@@ -141,7 +142,7 @@ def _losses(weight):
 
 @builder()
 def build_heads(spec, weight, seed):
-    """Three heads, with losses that mask the labels that are missing."""
+    """Return the three heads, and losses that mask missing labels."""
     return build_three_heads(spec, CLASSES, seed), {"loss": _losses(weight)}
 
 
@@ -167,10 +168,10 @@ def heads_loss_and_gradients(
     """Return the objective of the three heads and its gradients, in float64, without Keras.
 
     Args:
-        weights: those of the network on `behaviours.SPEC`. Keras lists the heads by the names
-            of their outputs: encoder, class, decoder, slant.
+        weights: those of the network on `behaviours.SPEC`: the encoder's, then those of the
+            heads in the order of their outputs' names, class, decoder and slant.
         images, noise, factors, kl_factors: as for `reference.loss_and_gradients`. The factors
-            of the reconstruction are those of class and slant, too.
+            of the reconstruction also apply to class and slant.
     """
     variables = [tf.Variable(tf.cast(array, "float64")) for array in weights]
     encoder = 2 * len(SPEC.encoder_filters) + 4

@@ -79,12 +79,12 @@ class Sampling(keras.layers.Layer):
 
 
 class _MeanWithoutPredict(keras.metrics.Metric):
-    """The mean of what a layer computes in training steps, or else in evaluation steps.
+    """The mean of what a layer computes in training or in evaluation, but not in `predict`.
 
     A layer cannot tell `evaluate` from `predict`: both call it with training=False. But
-    `fit` and `evaluate` reset metrics when they begin. So after a training step whatever
-    comes with training=False, until the next reset, is a `predict` in a callback, and does
-    not count.
+    `fit` and `evaluate` reset metrics when they begin. So a call with training=False that
+    follows a training step, with no reset in between, is a `predict` in a callback. Such
+    calls do not count.
     """
 
     def __init__(self, name):
@@ -117,11 +117,11 @@ class KLDivergence(keras.layers.Layer):
     same two. At least one of them has to lead to an output of the model: Keras drops a layer
     that leads nowhere, and its loss with it.
 
-    What is added is weight · mean of k over latent variables and images, in float32 whatever
-    the layer's precision. Keras divides it by the number of replicas, as it does with the
-    losses of `compile`. It does not multiply it by sample weights, which no layer sees. The
+    The layer adds weight · mean of k over latent variables and images, in float32 whatever
+    its precision. Keras divides this term by the number of replicas, as it divides the losses
+    of `compile`. Sample weights do not multiply the term, since no layer sees them. The
     layer's metric `kl_loss` shows the term in the logs as the mean over all images; a
-    `predict` in a callback leaves it alone.
+    `predict` in a callback does not change the metric.
 
     Args:
         weight: as for `vaebook.losses.KLLoss`.
@@ -135,8 +135,8 @@ class KLDivergence(keras.layers.Layer):
 
     def __init__(self, weight=1.0, **kwargs):
         super().__init__(**kwargs)
-        # Inside a loss, Keras does not see a variable. As an attribute of the layer it would
-        # be one of the layer's weights, and the optimizer would train it below 0.
+        # Keras does not track a variable that a loss holds. As an attribute of the layer, it
+        # would be one of the layer's weights, and the optimizer would train it below 0.
         self.divergence = KLLoss(weight, reduction=None)
         self.tracker = _MeanWithoutPredict(name="kl_loss")
 

@@ -1,18 +1,18 @@
 """The loss of a variational autoencoder, one value for each image.
 
 Every class here returns a tensor of shape (batch,). Keras then takes the mean over the
-batch, applies sample weights, and divides by the number of replicas. A loss that returns a
-scalar has taken the mean itself, and Keras applies neither of the other two to it correctly
+batch, applies sample weights, and divides by the number of replicas. If a loss returns a
+scalar, it has taken the mean itself, and Keras gets both sample weights and replicas wrong
 (chapter 6).
 
 Write k = mu² + exp(log_var) − 1 − log_var for one latent variable. The divergence of one
-image from the prior is ½ Σ k in nats. Part VI of the article that this book goes back to
+image from the prior is ½ Σ k in nats. Part VI of the article that this book starts from
 trains on the mean of k over the latent variables, split into its mu part, mu², and its
 log_var part, exp(log_var) − 1 − log_var.
 
-In float32 all of these are finite for mu from −1e18 to 1e18 and log_var up to 80. Beyond
-that a loss may be infinite, which the log shows; it is never NaN unless its input is, or
-its weight is 0.
+In float32 all of these losses are finite for mu from −1e18 to 1e18 and log_var up to 80.
+Beyond that range a loss may be infinite, and the log shows it. A loss is NaN only if its
+input is NaN, or if its weight is 0 beyond that range.
 """
 
 import math
@@ -32,15 +32,15 @@ def _check_rank(name, tensor, rank, expected):
 
 
 def _may_be_equal(one, other):
-    """Tell whether two shapes agree in all that is known of both, but for the batch size."""
+    """Tell whether two shapes may be equal. The batch size and unknown sizes are ignored."""
     return len(one) == len(other) and all(
         None in pair or pair[0] == pair[1] for pair in zip(one[1:], other[1:], strict=True)
     )
 
 
 def value_of(variable: keras.Variable) -> float:
-    """Return what a scalar variable holds, also if it was made inside a strategy's scope."""
-    return float(ops.convert_to_numpy(variable))  # float(variable) fails for one on replicas
+    """Return the value of a scalar variable, even of one made inside a strategy's scope."""
+    return float(ops.convert_to_numpy(variable))  # float(variable) fails if it has replicas
 
 
 def _check_weight(weight):
@@ -58,10 +58,10 @@ def _check_weight(weight):
 
 @keras.saving.register_keras_serializable("vaebook")
 class LossWeight:
-    """What a saved model keeps of a weight that may change: its value, and who shares it.
+    """How a saved model stores a weight that is a variable: its value, and who shares it.
 
-    Keras saves an object that occurs twice in a model once. There is one `LossWeight` for
-    each variable, so two losses that read one variable read one variable after loading, too.
+    If an object occurs twice in a model, Keras saves it once. There is one `LossWeight` for
+    each variable, so two losses that share a variable still share one after loading.
 
     Args:
         value: the weight when the model was saved.
@@ -90,8 +90,8 @@ class LossWeight:
 
 
 def weight_to_config(weight: float | keras.Variable) -> float | LossWeight:
-    """Return what a config holds of a weight: a number, or a variable that may be shared."""
-    # Not yet serialised: Keras notices a shared object only if it serialises it itself.
+    """Return a weight as a config holds it: a number, or a `LossWeight` for a variable."""
+    # Not serialised here: Keras notices a shared object only if it serialises it itself.
     return LossWeight.of(weight) if isinstance(weight, keras.Variable) else weight
 
 
@@ -107,7 +107,7 @@ class _LossOfImages(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         shape = tuple(getattr(sample_weight, "shape", ()))
-        # A batch of 8 images of 8 × 8 pixels would broadcast with the weights of its pixels.
+        # Weights of pixels may broadcast without an error: for 8 images of 8 × 8 they would.
         if len(shape) > 1 and shape[1:] != (1,):
             raise ValueError(
                 "Expected sample_weight of shape (batch,), one number for each image. "
@@ -126,8 +126,8 @@ class ImageCrossentropy(_LossOfImages):
     of the pixels.
 
     Raises:
-        ValueError: if the two shapes differ or are not of rank 4, or for sample weights that
-            are more than one number for each image.
+        ValueError: if the two shapes differ or are not of rank 4, or if there is more than
+            one sample weight for each image.
 
     Source: part VI, where it is `"binary_crossentropy"` on `vae_out_main`.
     """
@@ -171,8 +171,8 @@ class MuLoss(_LatentLoss):
     """The mu part of the KL term: weight · the mean of mu² over the latent variables.
 
     Called with `(y_true, mu)`, `mu` of shape (batch, latent_dim); `y_true` is not read.
-    Returns shape (batch,), in the unit of the weight: with part VI's `fact` it adds to a
-    cross-entropy per pixel.
+    Returns shape (batch,). The weight sets the unit: with part VI's `fact`, the loss can be
+    added to a cross-entropy per pixel.
 
     Args:
         weight: a number ≥ 0, or a `keras.Variable` that holds one and may change during
@@ -198,8 +198,8 @@ class LogVarLoss(_LatentLoss):
     """The log_var part of the KL term: weight · mean of exp(log_var) − 1 − log_var.
 
     Called with `(y_true, log_var)`, `log_var` of shape (batch, latent_dim); `y_true` is not
-    read. The mean runs over the latent variables. Returns shape (batch,), in the unit of
-    the weight, as `MuLoss` does.
+    read. The mean is over the latent variables. Returns shape (batch,). The weight sets the
+    unit, as for `MuLoss`.
 
     Args:
         weight: as for `MuLoss`.
@@ -224,8 +224,8 @@ class KLLoss(_LatentLoss):
     """Both parts of the KL term in one loss: weight · the mean of k over the latent variables.
 
     Called with `(y_true, y_pred)`, where `y_pred` is mu and log_var stacked to shape
-    (batch, 2, latent_dim) and `y_true` is not read. Returns shape (batch,), in the unit of
-    the weight: the sum of `MuLoss` and `LogVarLoss`.
+    (batch, 2, latent_dim) and `y_true` is not read. Returns shape (batch,), the sum of
+    `MuLoss` and `LogVarLoss`, in their unit.
 
     Args:
         weight: as for `MuLoss`.
@@ -268,35 +268,35 @@ class GaussianKL(_LossOfImages):
 
 @keras.saving.register_keras_serializable("vaebook")
 class MaskedLoss(keras.losses.Loss):
-    """Another loss, of the samples that have a label; the mean is over the labelled ones.
+    """The mean of another loss over the samples that have a label.
 
-    Called with `(y_true, y_pred)`, as the other loss is. A missing label is NaN, or another
-    value that you name. Returns shape (batch,): 0 without a label, and the loss times
-    batch / labelled with one, so that Keras's mean over the batch is the mean over those that
-    are labelled. A batch without any label gives 0, with a gradient of 0.
+    Called with `(y_true, y_pred)`, like the other loss. A missing label is NaN, or another
+    value that you name. Returns shape (batch,): 0 for a sample without a label, and
+    loss · batch / labelled for a sample with one. Keras's mean over the batch is then the
+    mean over the labelled samples. If no sample has a label, loss and gradient are 0.
 
-    "The labelled ones" are counted in each batch, and on several replicas over all of them:
-    the gradient is the one that a single device has for the whole batch. So a label in a
-    batch with few labels counts more than one in a batch with many. `mask_missing` makes
+    The labelled samples of each batch are counted, over all replicas if there are several,
+    so the gradient is the one that a single device has for the whole batch. A label therefore
+    counts more in a batch with few labels than in a batch with many. `mask_missing` makes
     weights that count every label alike. A sample weight multiplies a labelled sample's loss;
     the sum is divided by the number of labels, not by the sum of the weights.
 
-    The log of an output is a mean over batches, those without a label included: if there
-    are such batches, it is smaller than the mean over the labels.
+    The log shows the mean over batches, and a batch without labels counts in it as 0. If
+    there are such batches, the logged loss is smaller than the mean over the labels.
 
     Args:
-        loss: a `keras.losses.Loss`, the name of one, or a function, with one value per sample
-            or more: those of one sample are averaged.
-        missing: what stands for a missing label, such as −1; NaN always does.
-        each_value: for targets of several values, (batch, values), of which some may be
-            missing: whether to count each value by itself. If not, a row with one missing
-            value is missing. The loss must be one that averages over the last axis, as
-            `"mse"` and `"binary_crossentropy"` do.
+        loss: a `keras.losses.Loss`, the name of one, or a function. If it returns several
+            values for a sample, they are averaged.
+        missing: a value that marks a missing label, such as −1. NaN always marks one.
+        each_value: whether to mask each value of a target by itself. It is for targets of
+            shape (batch, values), and for a loss that averages over the last axis, as
+            `"mse"` and `"binary_crossentropy"` do. If it is False, a row with one missing
+            value counts as missing.
 
     Raises:
-        TypeError: for what is no loss, or a `missing` that is no number.
-        ValueError: for a loss that returns a scalar, another reduction than Keras's default,
-            or each_value with a target that is not of rank 2.
+        TypeError: if loss is not a loss, or missing is not a number.
+        ValueError: for a loss that returns a scalar, a reduction other than Keras's default,
+            or each_value with targets or predictions that are not of rank 2.
 
     Source: chapter 16.
     """
@@ -325,7 +325,7 @@ class MaskedLoss(keras.losses.Loss):
         absent = ops.isnan(y_true)
         if self.missing is not None:
             absent = ops.logical_or(absent, ops.equal(y_true, self.missing))
-        # Before the loss sees it: the gradient of where() is NaN · 0 on the side not taken.
+        # A NaN must not reach the loss: where() alone would give it the gradient NaN · 0.
         y_true = ops.where(absent, ops.zeros_like(y_true), y_true)
         if self.each_value:
             y_true, y_pred = y_true[..., None], y_pred[..., None]  # one value each
@@ -350,7 +350,7 @@ class MaskedLoss(keras.losses.Loss):
         if isinstance(self.loss, keras.losses.Loss):
             return self.loss.call(y_true, y_pred)
         if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
-            y_true = y_true[..., None]  # or (batch,) and (batch, 1) broadcast to a square
+            y_true = y_true[..., None]  # (batch,) and (batch, 1) would broadcast to a square
         return ops.convert_to_tensor(self.loss(y_true, y_pred))
 
     def get_config(self):
@@ -359,7 +359,7 @@ class MaskedLoss(keras.losses.Loss):
 
 
 def _mean_over_replicas(count):
-    """Return a replica's count as a mean over all replicas, which each of them gets."""
+    """Return the mean of a count over all replicas; each replica gets the same number."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return count
@@ -384,7 +384,7 @@ def _unstack(y_pred):
 
 
 def _kl_weights_in_objective(image_shape, latent_dim):
-    """Return how many units of beta one unit of part VI's weight is, for this image size."""
+    """Return the beta that a weight of 1 in part VI's objective amounts to."""
     if len(image_shape) != 3 or math.prod(image_shape) < 1:
         raise ValueError(
             "Expected image_shape (height, width, channels), each ≥ 1. "
@@ -394,10 +394,11 @@ def _kl_weights_in_objective(image_shape, latent_dim):
 
 
 def weight_from_beta(beta: float, image_shape: Sequence[int], latent_dim: int) -> float:
-    """Return the weight that makes part VI's loss the beta-VAE's, divided by the pixels.
+    """Return the weight with which part VI's loss is the beta-VAE's, in nats per pixel.
 
-    Mean over pixels of BCE + weight · mean of k, times the number of pixels P, is
-    Σ BCE + beta · KL if weight = beta · latent_dim / (2 P).
+    Part VI's loss is (mean of BCE over pixels) + weight · (mean of k over latent variables).
+    Multiplied by the number of pixels P, it is Σ BCE + beta · KL if weight is
+    beta · latent_dim / (2 P).
 
     Args:
         beta: the factor of the KL term in nats per image, ≥ 0; 1 is the plain VAE.
@@ -442,23 +443,24 @@ def beta_of_reductions(
     error="crossentropy",
     pixel_variance=1.0,
 ):
-    """Return the beta that a loss trains with, from how it adds up its two terms.
+    """Return the beta that a loss trains with, from the sums and means in its two terms.
 
     The loss is reconstruction_factor · (sum or mean over pixels of the error) + kl_factor ·
-    (sum or mean over latent variables of k). Both terms treat the batch alike. In nats per
-    image such a loss is, up to a common factor, reconstruction + beta · KL.
+    (sum or mean over latent variables of k). Both terms reduce the batch in the same way. Up
+    to a common factor, such a loss is reconstruction + beta · KL in nats per image.
 
     Args:
         image_shape: (height, width, channels).
         latent_dim: the number of latent variables.
-        pixels, latents: "sum" or "mean", over the values of an image and over k.
+        pixels: "sum" or "mean", how the error is reduced over the pixels of an image.
+        latents: "sum" or "mean", how k is reduced over the latent variables.
         reconstruction_factor: the factor of the reconstruction term, > 0.
         kl_factor: the factor of the sum or mean of k, ≥ 0; the KL itself has ½.
         error: "crossentropy", in nats, or "squared", the squared error without a ½. A
             squared error is 2 · pixel_variance times the nats of normal pixels, up to a
             constant.
-        pixel_variance: that of the normal pixels, > 0; used for squared errors only. Leaving
-            the variance out still chooses one.
+        pixel_variance: the variance of normal pixels, > 0; used for squared errors only.
+            Leaving the variance out still chooses one.
 
     Raises:
         ValueError: for an unknown reduction or error, sizes < 1, or factors out of range.

@@ -7,10 +7,10 @@ import keras
 class MeanLoss(keras.metrics.Mean):
     """Show a loss in the logs as it counts in the objective: the mean over all images.
 
-    Each image counts once, whatever its batch's size. Given to `compile` as one of
-    `weighted_metrics`, each image's loss is multiplied by its sample weight, and the sum
-    divided by the number of images, as in the objective. Keras's own weighted metrics divide
-    by the sum of the weights.
+    Each image counts once, whatever the size of its batch. If the metric is one of the
+    `weighted_metrics` of `compile`, each image's loss is multiplied by its sample weight, and
+    the sum is divided by the number of images, as in the objective. Keras's own weighted
+    metrics divide by the sum of the weights.
 
     Args:
         loss: a `keras.losses.Loss` that returns one value per image.
@@ -29,7 +29,7 @@ class MeanLoss(keras.metrics.Mean):
         if not isinstance(loss, keras.losses.Loss):
             raise TypeError(f"Expected a keras.losses.Loss. Received: loss={loss!r}.")
         # The same loss, and the same weight if that is a variable, but without the mean over
-        # the batch: that is this metric's work. copy.copy would save and load the loss.
+        # the batch, which this metric takes. copy.copy would save and load the loss.
         self.loss = object.__new__(type(loss))
         vars(self.loss).update({**vars(loss), "reduction": None})
 

@@ -1,8 +1,8 @@
-"""Every mistake of the book that trains without complaint, small enough to be examined.
+"""Every mistake of the book that trains without complaint, in models small enough to examine.
 
-`MISTAKES` has one for each trap of a chapter, and for each row of the table of what Keras does
-not say. `vaebook.audit.audit` finds each by its code. `BEYOND` has those that no audit can
-find by running a model, and says why.
+`MISTAKES` holds the traps of the chapters, and the rows of the table of what raises no error.
+`vaebook.audit.audit` finds each by its code. `BEYOND` holds those that no audit can find by
+running a model, and says why.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,8 @@ class Mistake:
         chapter: the chapter that shows it.
         code: the code by which `audit` finds it.
         build: returns the arguments of `audit`, by name.
-        harmless: whether it is information and no finding: some programs want it so.
+        harmless: whether `audit` reports it as information, not as a finding, because some
+            programs do it on purpose.
     """
 
     chapter: int
@@ -53,7 +54,7 @@ def _sample_weights():
 
 
 def _with_codes(case):
-    """Add where mu, log_var and the reconstruction come from."""
+    """Add the functions that return mu, log_var and the reconstruction."""
     model = case["model"]
 
     def reconstruct(x):
@@ -109,7 +110,7 @@ class _RepeatedDraw(layers.Layer):
 
 
 def _with_draw(draw, **options):
-    """A VAE whose z comes from another layer than `Sampling`."""
+    """Return a VAE whose z comes from a layer other than `Sampling`."""
     heads, decoder, image = _networks()
     pair = [heads.get_layer(name).output for name in ("mu", "log_var")]
     pair = KLDivergence(WEIGHT)(pair)
@@ -414,4 +415,4 @@ BEYOND: dict[str, tuple[int, str]] = {
         "it takes two devices; `vaebook.replicas` has them",
     ),
 }
-"""Mistakes that running a model on one batch does not show: their chapter, and the reason."""
+"""Mistakes that a model run on one batch does not show, with their chapter and the reason."""

@@ -25,13 +25,13 @@ def mean_over_all_replicas(values: tf.Tensor) -> tf.Tensor:
     there is one replica.
 
     Args:
-        values: shape (batch,), or a scalar that stands for all images.
+        values: shape (batch,), or a scalar for the whole batch.
     """
     return ops.mean(values) / tf.distribute.get_strategy().num_replicas_in_sync
 
 
 class _EncoderAndDecoder(keras.Model):
-    """What the two models share: their networks, the objective, and its parts in the logs."""
+    """What the first two models share: the networks, the objective, its parts in the logs."""
 
     def __init__(self, encoder, decoder, weight=1.0, name="vae", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -84,8 +84,9 @@ class ComputeLossVAE(_EncoderAndDecoder):
     """A VAE whose `compute_loss` returns the loss; Keras's own training step calls it.
 
     Called with images, it returns a dict of `reconstruction`, shape (batch, height, width,
-    channels), and `mu` and `log_var`, shape (batch, latent_dim): `compute_loss` sees nothing
-    else. Metrics given to `compile` are keyed by these names.
+    channels), and `mu` and `log_var`, shape (batch, latent_dim), since `compute_loss` sees of
+    the networks only what the model returns. Metrics given to `compile` are keyed by these
+    names.
 
     Args:
         encoder: a model from images to [z, mu, log_var].
@@ -95,7 +96,7 @@ class ComputeLossVAE(_EncoderAndDecoder):
     Raises:
         TypeError, ValueError: for a weight that `KLLoss` refuses.
 
-    Source: what part VII's `model.add_loss()` became; chapter 10.
+    Source: chapter 10. It takes the place of part VII's `model.add_loss()`.
     """
 
     def call(self, images, training=None):
@@ -141,7 +142,7 @@ class TrainStepVAE(_EncoderAndDecoder):
     def train_step(self, data):
         with tf.GradientTape() as tape:
             loss, logs = self._loss_and_logs(data, training=True)
-            # With mixed_float16 the optimizer enlarges the loss, or gradients vanish.
+            # Under mixed_float16 the optimizer scales the loss, so that no gradient vanishes.
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         if variables:
@@ -166,7 +167,7 @@ class TrainStepVAE(_EncoderAndDecoder):
 
     @property
     def metrics(self):
-        # Keras's own `loss` is filled by its own training step only: this one replaces it.
+        # Only Keras's own training step updates Keras's own `loss`: this one replaces it.
         return [self.loss_tracker, *(each for each in super().metrics if each.name != "loss")]
 
 
@@ -190,30 +191,31 @@ def losses_by_output(model: keras.Model) -> dict[str, keras.losses.Loss]:
 
 @keras.saving.register_keras_serializable("vaebook")
 class UncertaintyWeighted(keras.Model):
-    """A network whose tasks learn their loss weights while it trains, one number for each.
+    """A network that learns one loss weight for each of its tasks while it trains.
 
     The objective is the sum over the tasks of exp(−s) · L + s, where L is the sum of the
     losses of the task's outputs, and s is a weight of this model. For a given L the best s is
-    log L, and exp(−s) is then 1 / L. So training comes to minimise the sum of the logarithms
-    of the losses, and neither the unit of a loss nor a factor in it matters any more. It
-    also follows that a loss which can reach 0 gets a weight without bound.
+    log L, and exp(−s) is then 1 / L. With the best s, the objective is the sum of the
+    logarithms of the losses, up to a constant, so neither the unit of a loss nor a factor in
+    it matters. For the same reason, a loss that can reach 0 gets a weight without bound.
 
-    Outputs that belong together are one task: a reconstruction and its KL term, or the KL
-    term would learn a beta of its own.
+    Outputs that belong together form one task, such as a reconstruction and its KL term. As a
+    task of its own, the KL term would learn a beta.
 
     Args:
         network: a model with a dict of outputs.
-        tasks: for each task, the names of its outputs. Each output with a loss is in one.
-        start: for each task, the size of its loss that s starts from, s = log(size); None for
-            1, s = 0. An optimizer such as Adam moves s by about its learning rate in a step,
-            so a start at a wrong size takes thousands of steps to leave.
+        tasks: for each task, the names of its outputs. Each output with a loss is in one task.
+        start: for each task, the size of its loss, > 0, to start from: s is then its
+            logarithm. None starts from 1, where s is 0. An optimizer such as Adam moves s by
+            about its learning rate in a step, so a start far from the real size takes
+            thousands of steps to correct.
 
     Raises:
-        TypeError: when it trains, if it was compiled with other than a dict of
+        TypeError: when it trains, if its compiled losses are not a dict of
             `keras.losses.Loss` by output.
-        ValueError: for a name that is no output, one in two tasks, or a task without one, a
-            start that is not > 0 for each task; when it trains, for a task's output without
-            a loss, or a loss that is in no task.
+        ValueError: if a name in tasks is not an output or is in two tasks, a task has no
+            output, or start is not > 0 for each task; when it trains, if an output in tasks
+            has no loss, or a loss is in no task.
 
     Source: Kendall, Gal and Cipolla (2018), without their factors of one half; chapter 16.
     """
@@ -228,7 +230,7 @@ class UncertaintyWeighted(keras.Model):
             or not all(tasks.values())
         ):
             raise ValueError(
-                f"Expected tasks that share out the outputs {outputs}, each in one task. "
+                f"Expected tasks that name outputs out of {outputs}, each in one task. "
                 f"Received: tasks={dict(tasks)}."
             )
         start = dict.fromkeys(tasks, 1.0) if start is None else dict(start)

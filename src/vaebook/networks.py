@@ -28,8 +28,8 @@ class NetworkSpec:
     """The sizes of an encoder and a decoder. The default is the network of part VI.
 
     Each layer of the encoder is a convolution, then batch normalisation (if any), then the
-    activation, then dropout (if any); the decoder mirrors it with transposed convolutions
-    and ends in a sigmoid without either.
+    activation, then dropout (if any). The decoder mirrors the encoder with transposed
+    convolutions; its last layer is a sigmoid, without normalisation or dropout.
 
     Attributes:
         image_shape: (height, width, channels).
@@ -225,6 +225,9 @@ def build_decoder(spec: NetworkSpec, seed: int | None = None) -> keras.Model:
         spec: the sizes.
         seed: fixes the initial weights, as for `build_encoder`.
 
+    Raises:
+        TypeError, ValueError: for a seed that is not an integer ≥ 0.
+
     Source: part VI, `_build_dec` with `solution_type == 0`.
     """
     z, image = _decode(spec, seed)
@@ -232,14 +235,17 @@ def build_decoder(spec: NetworkSpec, seed: int | None = None) -> keras.Model:
 
 
 def build_pass_through_decoder(spec: NetworkSpec, seed: int | None = None) -> keras.Model:
-    """Return the decoder that hands mu and log_var on: [z, mu, log_var] → [image, mu, log_var].
+    """Return the decoder from [z, mu, log_var] to [image, mu, log_var].
 
-    The two extra inputs go through an identity `Activation` each and meet no weight, so the
-    image part equals `build_decoder(spec, seed)`.
+    Each of the two extra inputs passes through an identity `Activation` and meets no weight,
+    so the image is that of `build_decoder(spec, seed)`.
 
     Args:
         spec: the sizes.
         seed: fixes the initial weights, as for `build_encoder`.
+
+    Raises:
+        TypeError, ValueError: for a seed that is not an integer ≥ 0.
 
     Source: part VI, `_build_dec` with `solution_type == 1`; chapter 5.
     """

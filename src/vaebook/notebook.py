@@ -1,4 +1,4 @@
-"""What a chapter shows: figures that can be heard as well as seen, errors, named values."""
+"""What a chapter shows: figures with alt texts, tables, errors, and values with a name."""
 
 import base64
 import html
@@ -53,7 +53,7 @@ def show_table(
             `{"yes": "right", "NO": "wrong"}`. The words say it too: colour only helps.
 
     Raises:
-        ValueError: if the caption is empty, or a row has another length than the heads.
+        ValueError: if the caption is empty, or a row is longer or shorter than the heads.
     """
     if not caption.strip():
         raise ValueError(f"Expected caption to say something. Received: {caption!r}.")
@@ -85,10 +85,10 @@ def show_table(
 
 
 def outcome(action: Callable[[], Any]) -> str:
-    """Call `action()` and say how it ended: "runs", or the error's type and what it says.
+    """Call `action()` and return how it ended: "runs", or the error's type and message.
 
-    For chapters, where errors are the subject: a stored traceback would name the folders of
-    the machine that ran it. A long message is cut after 160 characters.
+    Chapters about errors use it: a stored traceback would name folders of the machine that
+    ran the chapter. A long message is cut after 160 characters.
     """
     try:
         action()
@@ -114,7 +114,7 @@ def glue(name: str, value: Any) -> None:
 
 def _saved(figure, kind, **settings):
     file = io.BytesIO()
-    # Text stays text. Without a date and with fixed names of parts, one figure is one file.
+    # Text stays text. With fixed ids and without a date, a figure always gives the same file.
     with rc_context({"svg.hashsalt": "vaebook", "svg.fonttype": "none"}):
         figure.savefig(file, format=kind, bbox_inches="tight", **settings)
     return file.getvalue()

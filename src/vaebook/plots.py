@@ -58,12 +58,12 @@ def reconstructions(images: np.ndarray, reconstructed: np.ndarray) -> Figure:
 def image_grid(
     images: np.ndarray, columns: int = 10, labels: Sequence[str] | None = None
 ) -> Figure:
-    """Show images side by side, row below row, as they come.
+    """Show images in rows, in the order in which they are given.
 
     Args:
         images: shape (n, height, width, channels), n ≥ 1; n is a multiple of columns.
-        columns: how many stand in a row.
-        labels: what stands beside each row, or None for nothing.
+        columns: the number of images in a row.
+        labels: a text beside each row, or None for no texts.
 
     Raises:
         ValueError: if the images do not fill the rows, or the labels are not one for each.
@@ -99,7 +99,7 @@ def latent_scatter(z: np.ndarray, classes: Sequence[int]) -> Figure:
         classes: n integers from 0 to 9.
 
     Raises:
-        ValueError: for points that are not in a plane, or as many classes as points.
+        ValueError: if z is not of shape (n, 2), or there are not n classes.
     """
     if np.ndim(z) != 2 or z.shape[1] != 2 or len(classes) != len(z):
         raise ValueError(
@@ -141,10 +141,10 @@ def latent_grid(decoder, reach: float = 2.0, steps: int = 15) -> Figure:
 
 
 def loss_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Show the total loss beside its two sides, for each epoch.
+    """Show total and reconstruction, and beside them the two parts of the KL, for each epoch.
 
     Args:
-        history: what `fit` returns as `history.history`, with per-output losses.
+        history: the attribute `history` of what `fit` returns, with a loss for each output.
     """
     figure = Figure(figsize=(8, 3.2))
     left, right = figure.subplots(1, 2)

@@ -1,4 +1,4 @@
-"""Part VI's objective written down a second time, to check the routes against.
+"""Part VI's objective, implemented a second time to check the routes against.
 
 Everything here is float64 and shares no code with the losses, layers and routes: it takes a
 list of weights and the noise, and returns the loss of each image, or its gradient. Its own
@@ -87,8 +87,8 @@ def loss_and_gradients(
 
     Args:
         spec, weights, images, noise: as for `losses_of_images`.
-        factors, kl_factors: one number, or one for each image. Part VI's objective has 1
-            and `weight`.
+        factors, kl_factors: one number each, or one for each image. In part VI's objective
+            they are 1 and `weight`.
     """
     variables = [tf.Variable(tf.cast(array, "float64")) for array in weights]
     with tf.GradientTape() as tape:
@@ -128,8 +128,9 @@ def adam(weights: Sequence, gradients_at, steps: int, learning_rate: float = 1e-
 class GradientKeeper(keras.optimizers.Optimizer):
     """An optimizer that keeps the gradient it is given and leaves the weights alone.
 
-    So the gradient of a real training step can be looked at, on any number of replicas.
-    After a step it is in `kept`, a list of arrays in the order of the trainable variables.
+    With it you can look at the gradient of a real training step, on any number of replicas.
+    After a step the gradient is in `kept`, a list of arrays in the order of the trainable
+    variables.
     """
 
     def __init__(self):

@@ -1,9 +1,9 @@
 """The checks that need a process of their own: two replicas, and loading a saved model.
 
-TensorFlow takes a second set of replicas in one process badly, and can divide a processor
-only before its first use. `check_on_replicas()` starts a process for that, which runs
-`python -m vaebook.replicas`. `check_reloading()` starts one that knows nothing but
-`import vaebook`.
+TensorFlow copes badly with a second set of replicas in one process, and can divide a
+processor into devices only before its first use. So `check_on_replicas()` starts a process
+that runs `python -m vaebook.replicas`. `check_reloading()` starts one that runs
+`import vaebook` before it loads the models, and nothing that would register more.
 """
 
 import json
@@ -32,12 +32,12 @@ from vaebook.traps import TRAPS
 
 TRAP_REPLICA_CHECKS = ("replicas", "replica_noise")
 REPLICA_CHECKS = (*TRAP_REPLICA_CHECKS, "uneven_on_replicas", "xla_on_replicas")
-"""The checks that need two replicas, and with them a process of their own.
+"""The checks that need two replicas, and therefore a process of their own.
 
 `replicas`: a and b of the gradient a · ∇reconstruction + b · ∇KL; right is 1, 1.
 `replica_noise`: whether each replica draws its own noise.
-`uneven_on_replicas`: in a last batch of 3 images, how much the mean gradient of one replica's
-2 images counts, and that of the other's 1 image; right is ⅔, ⅓.
+`uneven_on_replicas`: for a last batch of 3 images, the factor of the mean gradient of the 2
+images on one replica, and that of the 1 image on the other; right is ⅔, ⅓.
 `xla_on_replicas`: whether `jit_compile=True` trains.
 
 Traps are checked for the first two only.
@@ -61,10 +61,10 @@ for name in names:
 
 
 def check_reloading(routes: Mapping[str, Route]) -> dict[str, dict[str, Any]]:
-    """Save a model of each route, train it on in another process, and return cells by name.
+    """Save a model of each route, go on training in another process, return cells by name.
 
-    That process runs `import vaebook` and nothing else before it loads the models in safe
-    mode.
+    Before that process loads the models in safe mode, it runs `import vaebook` and nothing
+    else that would register their classes.
 
     Args:
         routes: routes or traps by name.
@@ -87,7 +87,7 @@ def check_reloading(routes: Mapping[str, Route]) -> dict[str, dict[str, Any]]:
 
 
 def _reloaded(route, model, answer):
-    """Train the saved model on here, and compare it with what the other process found."""
+    """Go on training the model here, and compare with what the other process found."""
     if "error" in answer:
         return cell(False, str(answer["error"]))
     x = grey_images()
@@ -100,7 +100,7 @@ def _run(*arguments):
     """Run Python in a process of its own; return what it prints."""
     answer = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
     if answer.returncode:
-        raise RuntimeError(f"Expected the process to end well. Received: {answer.stderr}")
+        raise RuntimeError(f"Expected the process to succeed. Received: {answer.stderr}")
     return answer.stdout
 
 
@@ -161,8 +161,8 @@ def _cells_of_an_even_batch(strategy, route):
         for factors in ((1.0, 0.0), (0.0, WEIGHT))
     ]
     (a, b), fits = _fit(keeper.kept, parts)
-    # The gradient was fitted with this noise: if it does not fit, the training step drew
-    # other noise.
+    # The gradients of this noise were fitted: if the fit fails, the training step drew other
+    # noise.
     differs = fits and not np.array_equal(*drawn)
     shows = f"{a:.3f}, {b:.3f}" if fits else "no combination of the two"
     return {

@@ -1,4 +1,4 @@
-"""Go on exactly where a killed training stopped, in the middle of an epoch if need be."""
+"""Resume a killed training exactly where it stopped, even in the middle of an epoch."""
 
 import base64
 import contextlib
@@ -28,12 +28,12 @@ _EPOCH_IS_OVER = "the epoch is over"  # what stop_training holds until the epoch
 
 
 class ExactBackup(keras.callbacks.Callback):
-    """Save all that a training depends on, so that a killed run goes on to the same end.
+    """Save everything that a training depends on, so that a killed run ends as if it were not.
 
-    Run the same program again, with the same path. It finds the backup and goes on behind
-    the last batch that the backup saw. Weights, optimizer, noise, order of the data, logs
-    and callbacks are then those of a run that was never killed, bit for bit, on the same
-    machine and one device::
+    Run the same program again, with the same path. It finds the backup and goes on after the
+    last batch that is in it. On the same machine, with one device, the weights, optimizer,
+    noise, order of the data, logs and callbacks are then those of a run that was never
+    killed, bit for bit::
 
         backup = ExactBackup("run.backup", every=100)
         model.fit(
@@ -43,28 +43,31 @@ class ExactBackup(keras.callbacks.Callback):
             callbacks=backup.callbacks(EarlyStopping("loss", patience=3)),
         )
 
-    Saved are: every variable of model, optimizer, metrics, losses and seed generators; the
-    epoch, the batch, and the seed of the order; `History`; what the other callbacks changed
-    in their attributes; the random state of Python and NumPy, and Keras's global seed. A
-    finished run keeps its last backup: with more `epochs` it goes on, otherwise `fit` loads
-    the result and trains no more.
+    A backup holds every variable of the model, optimizer, metrics, losses and seed
+    generators; the epoch, the batch, and the seed of the order; `History`; the attributes
+    that other callbacks changed; the random state of Python and NumPy, and Keras's global
+    seed. A finished run keeps its last backup. If you run the program again with more
+    `epochs`, training goes on; with the same number, `fit` loads the result and trains no
+    more.
 
-    Before it goes on, it takes one training step, so that Keras makes the variables that it
-    makes late, and then sets all of them.
+    Keras creates some variables only in the first training step. So before a resumed run goes
+    on, the callback takes one training step, and then restores every variable.
 
-    Not saved are files that other callbacks write, and noise whose state is hidden in
-    TensorFlow, as that of `tf.random.normal`: use a `keras.random.SeedGenerator`. After
-    going on within an epoch, the batch numbers that callbacks get start at 0 again.
+    A backup does not hold the files that other callbacks write, nor the state of noise that
+    TensorFlow hides, such as that of `tf.random.normal`: use a `keras.random.SeedGenerator`
+    instead. If a run resumes within an epoch, the batch numbers that callbacks get start at 0
+    again.
 
     Args:
-        path: the file. The backup before is kept beside it, as `path.previous`. If the
+        path: the file of the backup. The backup before it is kept as `path.previous`. If the
             newer one is damaged, training warns and goes on from the older one.
-        every: the number of batches between two backups, or None for one at the start of
-            each epoch, which there is in any case.
+        every: the number of batches between two backups. There is always one at the start of
+            each epoch; with None there are no others during it.
 
     Raises:
-        ValueError: when `fit` begins, if the file is damaged and there is no older one, or
-            comes from another model, other data, or other callbacks. The file stays as it is.
+        ValueError: when `fit` begins, if the file is damaged and there is no older one, or if
+            it comes from another model, other data, or other callbacks. The file stays as it
+            is.
 
     Source: chapter 17.
     """
@@ -73,7 +76,7 @@ class ExactBackup(keras.callbacks.Callback):
         super().__init__()
         self.path = Path(path)
         self.every = None if every is None else whole("every", every)
-        self._damaged = False  # whether the file at path may not replace the older one
+        self._damaged = False  # if True, the file at path must not replace the older one
         self._initial = {}  # the attributes of other callbacks before training, by id
         self._others = None
         self._data = None
@@ -149,7 +152,7 @@ class ExactBackup(keras.callbacks.Callback):
         for other in others:
             if not isinstance(other, keras.callbacks.Callback):
                 raise TypeError(f"Expected keras.callbacks.Callback. Received: {other!r}.")
-            # What they hold before training is how they were set up. It is not state.
+            # What they hold before training is their configuration, not state.
             self._initial.setdefault(id(other), _attributes_of(other))
         self._others = list(others)
         return [*others, self]
@@ -229,7 +232,7 @@ class ExactBackup(keras.callbacks.Callback):
             self._save(stopped=bool(self.model.stop_training))
 
     def _rows(self) -> Iterator[np.ndarray]:
-        """Yield the rows of each batch that is left of the epoch."""
+        """Yield the rows of each batch that remains in the epoch."""
         self._begun = self._epoch
         order = np.random.default_rng([self._data["seed"], self._epoch])
         rows = order.permutation(self._data["samples"])
@@ -290,10 +293,10 @@ class ExactBackup(keras.callbacks.Callback):
         self._expect("data", header["data"], self._data)
         names = [type(each).__name__ for each in self._others]
         self._expect("callbacks", [name for name, _ in header["callbacks"]], names)
-        if self.model.built:  # before anything changes in a model that is another one
+        if self.model.built:  # checked first, so that a wrong model stays as it is
             now = [_described(each) for each in self.model.variables]
             self._expect("variables", header["variables"][: len(now)], now)
-        # A training step makes what Keras makes late: the variables of optimizer and metrics.
+        # A training step creates what Keras creates late: variables of optimizer and metrics.
         self.model.train_on_batch(*self._one_batch)
         now = [_described(each) for each in _variables_of(self.model)]
         self._expect("variables", header["variables"], now)
@@ -338,7 +341,7 @@ def _read(path):
     content = path.read_bytes()
     if not content.startswith(_MAGIC):
         raise ValueError(
-            f"Expected a file that ExactBackup wrote. Received: {path}, which it did not."
+            f"Expected a file that ExactBackup wrote. Received: {path}, which is another file."
         )
     digest, _, content = content[len(_MAGIC) :].partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != digest:
@@ -361,7 +364,7 @@ def _bytes(value):
 
 
 def _variables_of(model):
-    """Return the variables that a training step reads or changes, in an order of their own."""
+    """Return the variables that a training step reads or changes, in a fixed order."""
     known = [*model.variables, *model.metrics_variables]
     if model.optimizer is not None:
         known += model.optimizer.variables
@@ -376,7 +379,7 @@ def _variables_of(model):
 
 
 def _described(variable):
-    """Return what tells a variable from others: path without running numbers, type, shape."""
+    """Return what identifies a variable: path without running numbers, type and shape."""
     path = getattr(variable, "path", variable.name)
     kind = tf.as_dtype(variable.dtype).name
     return [re.sub(r"_\d+(?=[/_]|$)", "", path), kind, list(variable.shape)]
@@ -388,7 +391,7 @@ _ORDERS = {"less": ops.less, "greater": ops.greater}  # what "better" means to a
 
 
 def _attributes_of(callback):
-    """Return the attributes of a callback whose values can be kept, encoded."""
+    """Return those attributes of a callback that can be encoded, encoded."""
     found = {}
     for name, value in vars(callback).items():
         if name not in ("_model", "params"):
@@ -406,7 +409,7 @@ def _changed(before, now):
 
 
 def _holds_state(encoded):
-    """Tell whether a value is that of an object that outlives it, such as a variable."""
+    """Tell whether a value was read from a variable or a generator, which may change."""
     return isinstance(encoded, dict) and set(encoded) <= {"variable", "seed", "generator"}
 
 
@@ -431,11 +434,11 @@ def _encoded(value):
     for name, order in _ORDERS.items():
         if value is order:
             return {"order": name}
-    raise TypeError(f"Expected a value that can be kept. Received: {type(value).__name__}.")
+    raise TypeError(f"Expected a value that can be saved. Received: {type(value).__name__}.")
 
 
 def _decoded(saved, now=None):
-    """Return what was encoded; a variable or a generator, `now`, gets the value instead."""
+    """Return what was encoded. If `now` is a variable or a generator, set it to the value."""
     if not isinstance(saved, dict):
         return saved
     ((kind, value),) = saved.items()

@@ -52,7 +52,7 @@ class Route:
 
 
 def builder(*taken: str) -> Callable:
-    """Return a decorator that makes a route's `build` of a function that assembles its model.
+    """Return a decorator that turns a function that assembles a model into a route's `build`.
 
     The function is called with (spec, weight, seed), and returns a model and its own options
     of `compile`. `build` checks the arguments and compiles the model with those options and
@@ -87,7 +87,7 @@ def builder(*taken: str) -> Callable:
             model.compile(optimizer=optimizer, **own, **compile_options)
             return model
 
-        del build.__wrapped__  # whose arguments are others
+        del build.__wrapped__  # its arguments are not those of build
         return build
 
     return decorate
@@ -114,7 +114,7 @@ def _three_losses(weight):
 
 @builder()
 def build_pass_through(spec, weight, seed):
-    """Part VI: the decoder hands mu and log_var on, and each output has its loss."""
+    """Part VI: the decoder passes mu and log_var on, and each output has its loss."""
     encoder = build_encoder(spec, seed)
     decoder = build_pass_through_decoder(spec, seed)
     image = keras.Input(spec.image_shape, name="image")
@@ -125,7 +125,7 @@ def build_pass_through(spec, weight, seed):
 
 @builder()
 def build_direct_outputs(spec, weight, seed):
-    """The same losses without the detour: the model names the encoder's mu and log_var."""
+    """The same losses without the detour: the encoder's mu and log_var are outputs."""
     encoder, decoder = build_encoder(spec, seed), build_decoder(spec, seed)
     image = keras.Input(spec.image_shape, name="image")
     z, mu, log_var = encoder(image)
@@ -163,7 +163,7 @@ def encoder_with_layer(
 
     Args:
         spec, seed: as for `build_encoder`.
-        layer: from [mu, log_var] to the same two.
+        layer: a layer that maps [mu, log_var] to the same two.
 
     Source: part V of the article; chapter 9.
     """
@@ -236,10 +236,10 @@ def two_targets(x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def image_targets(x: np.ndarray) -> np.ndarray:
-    """Return the images, which are the target themselves.
+    """Return the images: each is its own target.
 
-    `compute_loss` and `train_step` do without: `fit(x)` trains them alike. But if there is
-    no target, `fit` drops sample weights in silence.
+    The routes `compute_loss` and `train_step` train in the same way without a target, with
+    `fit(x)`. But then `fit` drops sample weights without a warning.
     """
     check_images(x)
     return x

@@ -24,8 +24,8 @@ def check_images(images: np.ndarray) -> None:
 def prior_targets(n: int) -> dict[str, np.ndarray]:
     """Return targets for the outputs `mu` and `log_var`: n rows of no bytes, shape (n, 0).
 
-    Keras asks for a target of every output that has a loss, and checks its length. The two
-    losses never read it, so it needs no columns.
+    Keras asks for a target for every output that has a loss, and checks its length. The
+    losses of these two outputs never read their targets, which therefore need no columns.
 
     Args:
         n: the number of images.
@@ -86,13 +86,13 @@ def check_keys(
         loss_weights: what `compile(loss_weights=…)` gets, if it is to be checked.
 
     Raises:
-        TypeError: if one of them is not keyed by name: Keras matches lists by position, in
-            silence.
+        TypeError: if one of them is not keyed by name: Keras matches lists by position,
+            without a warning.
         ValueError: for a key that names no output, an output without a loss or a target, a
             None instead of a value, weights for some losses only, or targets of
             different lengths.
 
-    Source: chapter 6, which shows what Keras answers to each, mostly nothing.
+    Source: chapter 6, which shows that Keras itself answers most of these with nothing.
     """
     if isinstance(model_outputs, str) or not isinstance(model_outputs, Iterable):
         raise TypeError(
@@ -140,17 +140,18 @@ def mask_missing(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Fill the missing labels of each output, and return sample weights that leave them out.
 
-    A weight of 0 alone does not do it: NaN · 0 is NaN. What is filled in is 0, a value that
-    any loss can take; its weight is 0, so no loss counts it.
+    A weight of 0 alone is not enough: NaN · 0 is NaN. So a missing label becomes 0, a value
+    that any loss can take, and gets the weight 0, so that it does not count.
 
-    Keras divides the weighted sum by n, the number of all samples. So the labelled ones get
-    the weight n / labelled, and the loss is the mean over the labelled ones. In batches it is
-    so on average, and over an epoch exactly, since no batch divides by its own count.
+    Keras divides the weighted sum by n, the number of all samples. So a labelled sample gets
+    the weight n / labelled, and the loss is the mean over the labelled samples. This holds
+    exactly over an epoch, and on average for a batch, since no batch divides by its own count
+    of labels.
 
     Args:
         targets: an array for each output, first axis of one length n. NaN is a missing
             label. A row of several values is missing if one of them is.
-        missing: for an output, another value that stands for a missing label, such as −1.
+        missing: by output, another value that marks a missing label, such as −1.
         divide_by: "labelled", or "all" for weights of 1, which leave Keras's mean over n.
 
     Returns:
@@ -195,22 +196,22 @@ def class_weights_per_output(
     """Turn class weights into sample weights for each output, which Keras takes.
 
     `fit(class_weight=…)` is for models with one output. Several outputs need
-    `fit(sample_weight=…)` with an array for each: this one.
+    `fit(sample_weight=…)` with an array for each, and this function returns those arrays.
 
     Args:
         targets: an array for each output that has a loss. If it has class weights: integer
             labels, shape (n,) or (n, 1), binary ones included, or one-hot rows, (n, classes).
         class_weights: for each output that is to have them, a weight ≥ 0 for each class.
-            Outputs that are not named get ones.
+            Other outputs get weights of 1.
         sample_weight: weights to multiply with, an array of shape (n,) for each output, such
-            as those of `mask_missing`. Labels whose weight is 0 here are not looked at.
+            as those of `mask_missing`. Labels whose weight is 0 here are ignored.
 
     Returns:
         Sample weights, float32 of shape (n,), for each output of the targets.
 
     Raises:
         TypeError: for targets or weights that are not in a dict, or labels or weights that
-            are no numbers.
+            are not numbers.
         ValueError: for an output that the targets lack, a class that has no label, a label
             without a weight, labels that are neither integers nor one-hot, sample weights
             for some outputs only, or weights that are negative or not finite.
@@ -282,8 +283,8 @@ def _classes(name, target, counted):
         if not (ones & ((looked_at != 0).sum(axis=1) == 1)).all():
             raise ValueError(
                 f"Expected one-hot rows in output {name!r}, a single 1 and zeros. Received: "
-                f"{looked_at[~ones][:1].tolist() or 'rows with other values'}. Labels that "
-                "may hold together need an output each."
+                f"{looked_at[~ones][:1].tolist() or 'rows with other values'}. If several "
+                "labels may be true at once, each needs an output."
             )
         return target.argmax(axis=1), set(range(target.shape[1]))
     if target.ndim > 2 or not np.array_equal(looked_at, np.floor(looked_at)):

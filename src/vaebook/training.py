@@ -111,8 +111,8 @@ class WeightScheduler(keras.callbacks.Callback):
 def weight_variable(model: keras.Model) -> keras.Variable:
     """Return the variable that a model's KL term takes its weight from.
 
-    For a loaded model: the variable that the saved model was built with is another one, and
-    moves nothing in this model.
+    You need this for a loaded model: the variable that the saved model was built with is
+    another one, and changing it has no effect on the loaded model.
 
     Args:
         model: a model of one of the routes, or with the losses or layers of this package,
@@ -184,14 +184,14 @@ _LOOKED_INTO = (
 
 
 def _is_the_user_s(kind):
-    """Tell whether a class or function is neither Keras's nor of what Keras stands on."""
+    """Tell whether a class or function comes from neither Keras nor a library under it."""
     library = str(kind.__module__).partition(".")[0]
     beneath = ("keras", "tensorflow", "numpy", "wrapt", "absl", "google", "h5py")
     return library not in beneath and library not in sys.stdlib_module_names - {"__main__"}
 
 
 def _functions_of(kind):
-    """Return the functions of a class, those of its properties and static methods, too."""
+    """Return the functions of a class, including those of properties and static methods."""
     for member in vars(kind).values():
         if isinstance(member, staticmethod | classmethod):
             yield member.__func__
@@ -219,7 +219,7 @@ def _read_by_function(function):
 def shuffled_batches(
     x: np.ndarray, y: Any = None, batch_size: int = 32, seed: int | None = None
 ) -> tf.data.Dataset:
-    """Return batches of (x, y) for `fit`, in another random order in each epoch.
+    """Return batches of (x, y) for `fit`, in a new random order in each epoch.
 
     `fit` shuffles arrays too, but after `keras.utils.set_random_seed` it repeats one order in
     every epoch (chapter 8). This dataset reshuffles, and one seed gives the same orders again.

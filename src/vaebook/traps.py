@@ -59,14 +59,14 @@ class _PlainMeanVAE(TrainStepVAE):
 
 
 def _build_plain_means(spec, weight=1.0, optimizer="adam", seed=None, **compile_options):
-    """Part VIII as it is mostly seen: nothing is divided by the number of replicas."""
+    """Part VIII in its common form: nothing is divided by the number of replicas."""
     model = _PlainMeanVAE(build_encoder(spec, seed), build_decoder(spec, seed), weight)
     model.compile(optimizer=optimizer, **compile_options)
     return model
 
 
 class _LayerWithoutCast(KLDivergence):
-    """Part V as it is mostly seen: the loss is added in the layer's own precision."""
+    """Part V in its common form: the loss is added in the layer's own precision."""
 
     def call(self, inputs):
         mu, log_var = inputs
@@ -76,7 +76,7 @@ class _LayerWithoutCast(KLDivergence):
 
 
 class _MeanRegularizer(keras.regularizers.Regularizer):
-    """The KL term as a regulariser of the stacked mu and log_var, meaned over the batch."""
+    """The KL term as a regulariser of the stacked mu and log_var, averaged over the batch."""
 
     def __init__(self, weight):
         self.weight = weight
@@ -121,6 +121,6 @@ TRAPS: dict[str, Route] = {
     )
 }
 """Ways to attach the KL term that are seen in the wild, and what is wrong with each:
-`scalar_losses` return one number for the batch; the training step of `plain_means` knows of
-no replicas and no sample weights; `layer_without_cast` adds a bfloat16 loss;
+`scalar_losses` return one number for the batch; the training step of `plain_means` ignores
+replicas and sample weights; under mixed_bfloat16, `layer_without_cast` adds a bfloat16 loss;
 `mean_regularizer` takes a mean that Keras, since 3.14, divides by the batch size once more."""

@@ -131,7 +131,7 @@ def _arrows(route):
 
 
 def wiring(part: str = "kl term", route: str = "pass_through") -> Figure:
-    """Draw which tensor goes where on one of the routes, with one part picked out.
+    """Draw which tensor goes where on one of the routes, with one part highlighted.
 
     From left to right stand the image, the encoder, its tensors, the decoder, the model's
     outputs, the losses, and what `fit` gets as targets. No loss reads a dashed target.

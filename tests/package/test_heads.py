@@ -393,7 +393,7 @@ THREE_HEADS_OUTPUTS = ("reconstruction", "mu", "log_var", "class", "slant")
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        ({"all": ["reconstruction", "klass"]}, "share out the outputs.*'klass'"),
+        ({"all": ["reconstruction", "klass"]}, "name outputs out of.*'klass'"),
         ({"a": ["mu"], "b": ["mu"]}, "each in one task"),
         ({"a": []}, "Received: tasks={'a': "),
     ],

@@ -1,13 +1,14 @@
 """Measure what the chapters show from a record.
 
-    python tools/records                    the records that are not there
-    python tools/records cost               this one, again if it is there
-    python tools/records --list             what there is, with its date
+    python tools/records                    measure the records that are missing
+    python tools/records cost               measure this record, even if it exists
+    python tools/records --list             list the records, with their dates
 
-Each module beside this one is a record: it has SETTINGS and `measure`, and is saved under its
-own name in src/vaebook/recorded. `measure()` returns what was measured. If it takes hours, it
-is `measure(stored)`, a generator: it takes what is measured so far, {} at first, and yields
-that with every run that it adds. If it is interrupted, the same command goes on.
+Each module beside this one measures a record, which gets the module's name in
+src/vaebook/recorded. The module has SETTINGS and `measure`. `measure()` returns the results.
+If it takes hours, it is a generator, `measure(stored)`: it takes the results so far, {} at
+first, and yields them again after each run that it adds. If it is interrupted, the same
+command goes on from there.
 """
 
 import argparse

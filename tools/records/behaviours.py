@@ -17,7 +17,7 @@ SETTINGS = {
 
 
 def measure():
-    tf.get_logger().setLevel("ERROR")  # it warns of many models, which are meant
+    tf.get_logger().setLevel("ERROR")  # it warns of many models; here they are intended
     cells = {}
     for name, route in {**ROUTES, **TRAPS}.items():
         cells[name] = {behaviour: check(route, behaviour) for behaviour in CHECKS}

@@ -1,9 +1,9 @@
 """Try the textbook recipe under Keras 2.
 
-A loss closes over the encoder's symbolic tensors. Chapter 3 runs it under this book's Keras
-and shows the other answers from the record: those of tf_keras, which is Keras 2, compiled,
-eager, and with TensorFlow's eager execution switched off as in TensorFlow 1. The book does
-not need tf_keras, so it goes into a folder that is removed again. Takes a few minutes.
+A loss closes over the encoder's symbolic tensors. Chapter 3 runs it under this book's Keras,
+and shows from the record how Keras 2, as tf_keras, answers in three modes: compiled, eager,
+and with TensorFlow's eager execution switched off, as in TensorFlow 1. The book does not need
+tf_keras, so it is installed in a temporary folder. This takes a few minutes.
 """
 
 import json
@@ -14,7 +14,7 @@ from keras2 import interpreter, said
 
 SETTINGS = {"seed": 3}
 
-# Runs in the other interpreter, once for each mode of execution.
+# This program runs in the other interpreter, once for each mode of execution.
 CHILD = """
 import json, sys
 import numpy as np

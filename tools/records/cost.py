@@ -1,10 +1,10 @@
 """Measure what a training step costs on each route, beside a plain autoencoder.
 
-The article's network, batches of 128. All kinds take turns within one run, round by round,
-in an order that changes: a machine that slows down slows all of them. What counts is a
-round's processor seconds for one kind, divided by those for the plain autoencoder in the
-same round. The record keeps the median of these ratios and their quartiles. Chapter 12
-shows it.
+The network is the article's, with batches of 128. All kinds of training take turns within one
+run, round by round, in an order that changes, so a machine that slows down slows all of them.
+The measure is a round's processor seconds for one kind, divided by those for the plain
+autoencoder in the same round. The record keeps the median of these ratios and their
+quartiles. Chapter 12 shows it.
 """
 
 import random
@@ -48,7 +48,7 @@ def routes_fit(route, x):
 
 
 def loop(x):
-    """No `fit`: a training step by hand, and Python's own loop."""
+    """Return a training without `fit`: a step by hand, in a Python loop."""
     encoder, decoder = build_encoder(SPEC, SEED), build_decoder(SPEC, SEED)
     variables = [*encoder.trainable_variables, *decoder.trainable_variables]
     optimizer = keras.optimizers.Adam()
@@ -78,7 +78,7 @@ def measure():
     kinds = {PLAIN: plain_autoencoder(x), LOOP: loop(x)}
     kinds.update({name: routes_fit(route, x) for name, route in ROUTES.items()})
     for train in kinds.values():
-        train()  # what is compiled once is no step
+        train()  # compiles once, which must not count as a step
     order, ratios = list(kinds), {name: [] for name in kinds}
     turns = random.Random(SEED)
     for _ in range(ROUNDS):

@@ -18,7 +18,7 @@ SETTINGS = {"image_shape": SPEC.image_shape, "images": IMAGES, "seed": SEED}
 
 
 def measure():
-    tf.get_logger().setLevel("ERROR")  # it warns of many models, which are meant
+    tf.get_logger().setLevel("ERROR")  # it warns of many models; here they are intended
     mistakes, seconds = {}, []
     for name, mistake in MISTAKES.items():
         arguments = {"reload": False, **mistake.build()}

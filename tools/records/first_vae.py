@@ -1,15 +1,16 @@
 """Train chapter 0's VAE, and judge what it and a plain autoencoder draw.
 
-First the model that comes with the package, on all images, longer than a chapter can: it
-goes to `recorded/first_vae.keras`, and what it draws first to `book/_static/first-digits.webp`.
-Then, for several seeds and numbers of latent variables, a VAE and an autoencoder, trained
-alike. Images drawn from each are judged in two ways by a classifier that never saw them:
+The model that comes with the package is trained first, on all images and for longer than a
+chapter can. It is saved as `recorded/first_vae.keras`, and the first images that it draws as
+`book/_static/first-digits.webp`. Then, for several seeds and numbers of latent variables, a
+VAE and an autoencoder are trained alike. A classifier that never saw the images drawn from
+them judges these in two ways:
 
 sure      the share of images to which it gives one class with more than 0.9
 distance  the Fréchet distance between its features of the drawn and of held-out images: the
           squared distance of the means plus that of the covariances' roots
 
-The draws are taken as they come. Chapters 0 and 1 show the record.
+No draw is left out. Chapters 0 and 1 show the record.
 """
 
 import json
@@ -136,7 +137,7 @@ def frechet_distance(features, others):
     """|m - n|² + tr(C + D - 2 √(C D)) for the means m, n and covariances C, D."""
     apart = features.mean(axis=0) - others.mean(axis=0)
     first, second = np.cov(features.T), np.cov(others.T)
-    # C D has the eigenvalues of √C D √C, which are ≥ 0 but for rounding.
+    # C D has the eigenvalues of √C D √C, which are ≥ 0 except for rounding errors.
     shared = np.sqrt(np.clip(np.linalg.eigvals(first @ second).real, 0, None)).sum()
     return float(apart @ apart + np.trace(first) + np.trace(second) - 2 * shared)
 

@@ -1,12 +1,14 @@
 """Train three heads with loss weights chosen in five ways, and each head alone.
 
 A VAE, a class and a slant on one encoder; nine tenths of the classes and of the slants are
-missing, at random. The ways to choose the weights: all equal; each loss divided by what the
-best constant guess scores; each gradient as long as the others at the start; learned, one
-number for each task, from 1 or from the constant guess. "Alone" gives the other two tasks the
-weight 0. Chapter 16 shows the record. What counts is measured on test images drawn at random.
+missing, at random. The weights are chosen in these ways: all are equal; each loss is divided
+by that of the best constant guess; each is chosen so that at the start all gradients are
+equally long; each task learns its weight, starting from 1 or from the constant guess. "Alone"
+gives the other two tasks the weight 0. Results are measured on test images drawn at random.
+Chapter 16 shows the record.
 
-The replicas are those of the table of behaviours, on the same network in small.
+The record also holds the checks on two replicas that the table of behaviours has, for a small
+copy of the network.
 """
 
 import vaebook  # isort: skip
@@ -82,7 +84,7 @@ def losses():
 
 
 def constant_guesses(x, y):
-    """Return each task's loss if it answers with one and the same best guess."""
+    """Return each task's loss if its prediction is the best constant."""
     mean = np.clip(x.mean(axis=0), 1e-7, 1 - 1e-7)
     pixels = -(mean * np.log(mean) + (1 - mean) * np.log1p(-mean)).mean()
     counts = np.bincount(y["class"][np.isfinite(y["class"])].astype(int))

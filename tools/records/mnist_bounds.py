@@ -1,8 +1,8 @@
 """Train two latent variables on binary MNIST, and bound the test images' log-likelihood.
 
-The images are made black and white as TensorFlow's tutorial on convolutional VAEs does it:
-a pixel is 1 if it is above one half. Chapter 2 shows the record. Beside the bounds it
-holds the log-likelihood itself, which a grid can compute for two latent variables.
+The images are made black and white as in TensorFlow's tutorial on convolutional VAEs: a pixel
+is 1 if it is above one half. Beside the bounds, the record holds the log-likelihood itself,
+which a grid can compute for two latent variables. Chapter 2 shows the record.
 """
 
 import vaebook  # isort: skip
@@ -36,7 +36,7 @@ SETTINGS = {
     "seed": SEED,
 }
 SAMPLES = (1, 10, 100)
-GRIDS = (201, 401)  # two, so that the difference says how good the grid is
+GRIDS = (201, 401)  # two, so that their difference tells how good the grid is
 GRID_IMAGES = 2_000
 
 

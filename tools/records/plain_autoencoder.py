@@ -1,8 +1,8 @@
 """Train chapter 1's autoencoders for several seeds, and judge what they draw.
 
-For each seed and each number of latent variables: the loss on held-out images, the size of
-the codes, and what classifiers of the training images say of the drawings. One classifier may
-have a taste of its own, so there are three.
+For each seed and each number of latent variables, the record holds the loss on held-out
+images, the size of the codes, and how classifiers of the training images judge the drawings.
+One classifier may have a taste of its own, so there are three.
 
 sure  the share of drawings to which it gives one class with more than 0.9
 

@@ -1,7 +1,8 @@
 """Ask Keras 2 about the code of 2022.
 
 The appendix "From Keras 2 to Keras 3" shows the answers beside those of today's Keras, which
-the tests measure. The questions are the functions of `tools/breaks.py`. Takes a few minutes.
+the tests measure. The questions are the functions of `tools/breaks.py`. This takes a few
+minutes.
 """
 
 from breaks import SEED

@@ -1,4 +1,4 @@
-"""Kill each case of `tools/killed.py` with SIGKILL, go on, and compare. Chapter 17 shows it."""
+"""Kill each case of `tools/killed.py`, resume it, and compare. Chapter 17 shows the record."""
 
 import killed
 

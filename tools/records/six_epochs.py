@@ -1,9 +1,9 @@
 """Train the article's network as the article did, and keep the log of every epoch.
 
-Six epochs on 60,000 images, for three seeds and three learning rates: part VI does not say
-which learning rate it used. After a seed, `fit` repeats one order of the images in every epoch.
-At the rate that fits best, three more runs reshuffle. Chapter 8 shows the record. Each takes
-minutes, so each is kept as soon as it is done.
+A run has six epochs on 60,000 images. There are three seeds and three learning rates, since
+part VI does not say which rate it used. After a seed, `fit` repeats one order of the images in
+every epoch. At the rate that fits best, three more runs reshuffle. Each run takes minutes, so
+it is saved as soon as it is done. Chapter 8 shows the record.
 """
 
 import datetime

@@ -1,8 +1,8 @@
 """Measure what each kind of target adds to the memory of a training.
 
-Two targets of 60,000 rows for 256 latent variables, each kind in a process of its own: the
-growth of the process's peak memory from before the targets are made to after `fit`. The
-images are left out, so that nothing but the targets counts. Chapter 7 shows the record.
+The targets are two, of 60,000 rows each, for 256 latent variables. Each kind runs in a process
+of its own. The measure is the growth of the process's peak memory from before the targets are
+made to after `fit`. There are no images, so only the targets count. Chapter 7 shows the record.
 """
 
 import json
@@ -40,7 +40,7 @@ KINDS = {
 
 
 def with_made_targets(batch):
-    """Full-sized targets, made for one batch at a time."""
+    """Return full-sized targets, made for one batch at a time."""
     made = tf.zeros((tf.shape(batch)[0], LATENT_DIM))
     return batch, dict.fromkeys(NAMES, made)
 
@@ -50,7 +50,7 @@ def peak_mb():
 
 
 def growth_mb(kind):
-    """Train a model of no size but that of its targets, and return the growth of the peak."""
+    """Train a tiny model on the targets, and return the growth of the peak, in MB."""
     x = np.zeros((IMAGES, 1), "float32")
     inputs = keras.Input((1,))
     mu, log_var = (keras.layers.Dense(LATENT_DIM, name=name)(inputs) for name in NAMES)
@@ -62,7 +62,7 @@ def growth_mb(kind):
         model = keras.Model(inputs, {"mu": mu, "log_var": log_var})
         model.compile("sgd", loss={"mu": MuLoss(), "log_var": LogVarLoss()})
         warm_up = dict.fromkeys(NAMES, np.zeros((BATCH, 0), "float32"))
-    model.train_on_batch(x[:BATCH], warm_up)  # the compiled graph is not the targets' doing
+    model.train_on_batch(x[:BATCH], warm_up)  # compiles the graph, which must not count
     before = peak_mb()
     if kind == "no such targets":
         model.fit(x, x, batch_size=BATCH, verbose=0)

@@ -1,7 +1,7 @@
 """Train a classifier of few labels on a VAE's encoder, frozen or not, or from scratch.
 
 Each seed trains a VAE of its own on unlabelled images, draws its own labelled ones, and starts
-its own classifiers. What counts is their accuracy on test images. Chapter 17 shows it.
+its own classifiers. The record holds their accuracy on test images. Chapter 17 shows it.
 """
 
 import vaebook  # isort: skip

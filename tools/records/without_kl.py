@@ -1,9 +1,9 @@
 """Train a smaller copy of chapter 8's model with the KL term and without it.
 
-Each pair has a seed of its own and images of its own, a block of the training images, which
-both see in one order. Measured on held-out images: reconstruction and KL divergence in nats
-per image, the mean standard deviation of the centres, and that of the clouds. Chapters 8 and
-9 show the record.
+Each pair has its own seed, and its own block of the training images, which both models see in
+the same order. The record holds what is measured on held-out images: reconstruction and KL
+divergence in nats per image, the mean standard deviation of the centres, and that of the
+clouds. Chapters 8 and 9 show the record.
 """
 
 from itertools import product

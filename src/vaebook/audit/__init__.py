@@ -1,8 +1,8 @@
 """A doctor for any compiled Keras model: what is attached to what, and what is wrong.
 
 `audit(model, x, y)` runs one batch through the model's own training step, watches it, and
-reports. It changes nothing. `measured_beta` says which beta a variational autoencoder trains
-with, from its gradient.
+reports. It leaves the model as it was. `measured_beta` measures the beta that a variational
+autoencoder trains with, from its gradient.
 """
 
 import time
@@ -32,14 +32,15 @@ def audit(
 ) -> Audit:
     """Run a compiled model on a batch and report what is wrong with its losses.
 
-    The model is afterwards as it was before, and so is the random state.
+    Afterwards the model and the random state are as they were before.
 
     Args:
         model: a compiled and built `keras.Model` of any kind.
         x, y, sample_weight: data as `fit` takes them: arrays, dicts or lists of them, or a
             `tf.data.Dataset` or `PyDataset` as x. At most 32 samples are used.
         codes: for a variational autoencoder, a function from x to mu and log_var.
-        reconstruct: a function from x to the reconstruction; with `codes`, beta is measured.
+        reconstruct: a function from x to the reconstruction. If it and `codes` are given, beta
+            is measured.
         error, pixel_variance: as for `measured_beta`.
         reload: whether to save the model to a temporary file and load it.
 
@@ -47,7 +48,7 @@ def audit(
         An `Audit`: `outputs`, `findings`, `information` and `not_checked`.
 
     Raises:
-        TypeError: for what is no Keras model, or no arrays.
+        TypeError: if model is not a Keras model, or the data are not arrays or a dataset.
         ValueError: for a model that is not compiled or not built, data that do not fit it,
             or fewer than two samples.
 

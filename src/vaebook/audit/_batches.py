@@ -1,4 +1,4 @@
-"""What a step makes of its batch: its size, sample weights, replicas, the scale."""
+"""How a step treats the batch's size, sample weights, replicas, and the scale of the loss."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from vaebook.audit._questions import OWN, left_without_weight, weighted_by_mean
 
 
 def batch_size(case: Case) -> None:
-    """Terms that grow or shrink when every sample is there twice."""
+    """Look for terms that grow or shrink if every sample is repeated."""
 
     def tiled(structure, times):
         return keras.tree.map_structure(
@@ -28,7 +28,8 @@ def batch_size(case: Case) -> None:
         case.skip("divided-by-batch", "the step does not take a larger batch")
         return
     noise = [probe.step(seed=seed) for seed in (1, 2)]
-    # Noise of a fixed seed shows if each sample gets that of another.
+    # Shifted by some places, each sample gets another's noise: this shows noise of a fixed
+    # seed.
     noise += [probe.step(*(_rolled(each, by) for each in _data(probe))) for by in (1, 3)]
     known = set()
     for key in [*(term.key for term in case.step.terms), *case.added_values()]:
@@ -72,7 +73,7 @@ def _growth(case, name, values, spread, alone=False):
 
 
 def sample_weights(case: Case) -> None:
-    """Terms that stay when every sample weighs nothing."""
+    """Look for terms that remain if every sample weight is 0."""
     probe, given = case.probe, case.batch.sample_weight is not None
     if case.batch.dropped_weight:
         case.find(
@@ -105,7 +106,7 @@ def sample_weights(case: Case) -> None:
             f"with all weights 0 it still adds {value:.4g} of {case.step.loss:.4g}",
             wrong=given,
         )
-    if OWN in blind:  # the shape of a loss of compile tells as much: scalar-loss
+    if OWN in blind:  # for a loss of compile, its shape tells as much: scalar-loss
         case.find(
             "sample-weight-ignored",
             key_name(case, OWN),
@@ -115,9 +116,9 @@ def sample_weights(case: Case) -> None:
 
 
 def replicas(case: Case) -> None:
-    """What the total would be on two replicas, each of which must count for half.
+    """Look for a term that does not halve on each of two replicas, as it must.
 
-    Two real replicas need a process of their own and a function that builds the model there;
+    Two real replicas need a process of their own, and a function that builds the model there.
     `vaebook.replicas` has both for the book's routes, and measures what is imitated here.
     """
     original = tf.distribute.get_strategy
@@ -158,7 +159,7 @@ def replicas(case: Case) -> None:
 
 
 def loss_scale(case: Case) -> None:
-    """Whether a step scales its loss for an optimizer that divides by the scale."""
+    """Check that a step scales its loss, if its optimizer divides by the scale."""
     if not isinstance(case.model.optimizer, keras.optimizers.LossScaleOptimizer):
         return
     if not case.step.gradients:

@@ -13,8 +13,8 @@ from vaebook.audit._data import batch_of, check_model, check_structure
 from vaebook.audit._probe import Probe, takes
 from vaebook.losses import GaussianKL
 
-# How far weights and biases are moved, as multiples of what is there: near where the model
-# stands, and far enough away that every latent variable has some nats.
+# How far weights and biases are moved, as multiples of their size: some places are near the
+# model's weights, and some far enough away that every latent variable has some nats.
 _PLACES = ((0.0, 0.0), (0.1, 0.1), (0.2, 0.5), (0.3, 1.0), (0.3, 2.0))
 _EXACT, _ROUGH = 2e-3, 5e-2  # how well a gradient is explained, in 32 and in 16 bits
 
@@ -26,11 +26,12 @@ class MeasuredBeta:
     Attributes:
         beta: the factor of the KL in nats per image, for a reconstruction in nats per image;
             None if the objective is not a · reconstruction + b · KL.
-        standard_error: of beta, from the places at which it was measured.
+        standard_error: that of beta, from the places at which it was measured.
         fits: whether the objective has that form.
         residual: the part of the gradient that a · reconstruction + b · KL leaves unexplained.
         reconstruction_factor, kl_factor: a and b.
-        drawn: whether the KL is drawn, log q(z|x) − log p(z), and not computed.
+        drawn: whether the KL is estimated from the drawn z, as log q(z|x) − log p(z), and not
+            computed by the formula.
         why: what does not fit, or what could not be seen.
     """
 
@@ -70,21 +71,21 @@ def measured_beta(
     beta is b / a. This is tried at several places around the model's weights.
 
     Args:
-        model: compiled and built. It is afterwards as it was before.
+        model: compiled and built. Afterwards it is as it was before.
         x, y: data as `fit` takes them; at most 32 samples are used.
         codes: a function from a batch x to mu and log_var, each (batch, latent_dim).
         reconstruct: a function from a batch x to the reconstruction, as training makes it,
-            with its noise. If it has an argument `training`, that is True.
+            with its noise. If it has an argument `training`, it is called with True for it.
         error: "crossentropy" for Bernoulli pixels, or "squared" for normal ones.
-        pixel_variance: that of normal pixels, > 0.
+        pixel_variance: the variance of normal pixels, > 0.
         images: a function from a batch x to the true images, if that is not x itself.
 
     Returns:
         A `MeasuredBeta`. Its `beta` is None, and `why` says more, if the objective is
-        something else: other noise than exp(½ log_var), free bits, another prior.
+        something else: noise other than exp(½ log_var), free bits, another prior.
 
     Raises:
-        TypeError: for what is no Keras model, or no arrays.
+        TypeError: if model is not a Keras model, or the data are not arrays or a dataset.
         ValueError: for a model that is not compiled or built, an unknown error, data that do
             not fit, or codes and reconstructions of unexpected shape.
 
@@ -161,7 +162,7 @@ def _at(probe, number, place, nats, coded, reconstruct):
             if variable.shape != () and scale:
                 variable.assign_add(rng.normal(0, scale, variable.shape))
 
-    seed = 1  # one noise for all places: the same draw from other codes tells how z is drawn
+    seed = 1  # the same noise at all places: with other codes, it tells how z is drawn
     step = probe.step(seed=seed, prepare=move)
     candidates = []
 
@@ -253,7 +254,7 @@ def _conclude(model, places):
     drawn = min(fits, key=lambda each: max(fit[3] for fit in fits[each]))
     factors = np.array([fit[:2] for fit in fits[drawn]])
     variances = np.array([fit[2] for fit in fits[drawn]])
-    # Where the KL is exactly 0, so is its gradient, and its factor shows nowhere else.
+    # If the KL is exactly 0, so is its gradient, and its factor cannot be seen.
     told = [bool(np.any(place.columns["kl"])) for place in places]
     if sum(told) > 1:
         factors, variances = factors[told], variances[told]
@@ -290,11 +291,11 @@ def _conclude(model, places):
 
 
 def _draw(places):
-    """Tell from the same noise at two places how z is made of mu and log_var.
+    """Tell from the same noise at several places how z is computed from mu and log_var.
 
     Returns:
-        "exp(½ log_var)" or "exp(log_var)" for the standard deviation, or None; and which of
-        the tensors that passed by is z.
+        "exp(½ log_var)" or "exp(log_var)", the standard deviation of z; and the number of z
+        among the tensors seen. If no tensor is such a draw, both are None.
     """
     count = min(len(place.seen) for place in places)
     for half, name in ((0.5, "exp(½ log_var)"), (1.0, "exp(log_var)")):

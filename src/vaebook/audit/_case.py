@@ -11,13 +11,13 @@ from vaebook.audit._probe import REGULARISERS, Probe, Step
 from vaebook.audit._questions import OWN
 from vaebook.audit._report import CODES, Audit, Finding
 
-NOTHING = 1e-9  # of a total: what counts as no contribution
-ROUNDING = 1e-4  # relative, of two float32 losses that should be one
+NOTHING = 1e-9  # a share of a total below which a term counts as no contribution
+ROUNDING = 1e-4  # the relative difference of two float32 losses that should be equal
 
 
 @dataclass
 class Case:
-    """What the checks share: the model under the probe, a batch of data, the first step."""
+    """What the checks share: the model in its `Probe`, a batch of data, the first step."""
 
     model: keras.Model
     batch: Batch

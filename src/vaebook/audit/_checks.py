@@ -70,7 +70,7 @@ def _finite(tensor):
 
 
 def first_step(case: Case) -> bool:
-    """Run one step, report errors and numbers that are not finite; tell whether all is well."""
+    """Run one step, and report an error or numbers that are not finite. Tell if all is well."""
     try:
         case.step = case.probe.step()
     except Exception as error:
@@ -137,7 +137,7 @@ def _finite_variable(variable):
 
 
 def collapsed(case: Case, codes) -> None:
-    """Latent variables whose KL is practically 0."""
+    """Look for latent variables whose KL is practically 0."""
     case.probe.state.rewind()
     mu, log_var = (as_numbers(each) for each in codes(case.probe.x))
     kl = 0.5 * np.mean(mu**2 + np.expm1(log_var) - log_var, axis=0).ravel()

@@ -1,4 +1,4 @@
-"""One batch out of whatever `fit` would take, and a clear word if it cannot be one."""
+"""One batch of whatever data `fit` would take, and a clear error for other data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 SIZE = 32
-"""How many samples an audit looks at, at most."""
+"""The largest number of samples that an audit looks at."""
 
 
 @dataclass
@@ -30,10 +30,10 @@ def batch_of(x: Any, y: Any = None, sample_weight: Any = None) -> Batch:
 
     Args:
         x, y, sample_weight: as `fit` takes them. From arrays the samples are taken at equal
-            distances; from a dataset it is the first batch.
+            distances; from a dataset the first batch is taken.
 
     Raises:
-        TypeError: for what is neither arrays nor a dataset.
+        TypeError: for data that are neither arrays nor a dataset.
         ValueError: for fewer than two samples, or arrays of different lengths.
     """
     dropped = False
@@ -111,7 +111,7 @@ def _arrays(name, value):
 
 
 def leaves(structure: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Return the arrays of a structure with what leads to each, such as `['mu']`."""
+    """Return the arrays of a structure, each with the path to it, such as `['mu']`."""
     if structure is None:
         return []
     if isinstance(structure, Mapping):
@@ -124,11 +124,11 @@ def leaves(structure: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def check_model(model: Any) -> None:
-    """Refuse what cannot be audited.
+    """Raise an error if a model cannot be audited.
 
     Raises:
-        TypeError: for what is not a Keras model.
-        ValueError: for one that is not compiled, not built or spread over replicas.
+        TypeError: if it is not a Keras model.
+        ValueError: if it is not compiled, not built, or spread over replicas.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -156,7 +156,7 @@ def check_model(model: Any) -> None:
 
 
 def check_structure(model: keras.Model, x: Any, y: Any) -> None:
-    """Refuse data that do not fit a model, in the model's own names.
+    """Raise an error, in the model's own names, if data do not fit it.
 
     Raises:
         ValueError: for inputs or targets that are missing, too many, or of another shape.

@@ -15,7 +15,7 @@ from vaebook.audit._report import joined
 
 
 def metrics(case: Case) -> None:
-    """Metrics of compile that are not in the log."""
+    """Look for metrics of compile that are not in the log."""
     wanted, names, missing = logged_metrics(case.probe, case.step.logs)
     if len(names) < len(wanted) or missing:
         shown = missing or [
@@ -31,7 +31,7 @@ def metrics(case: Case) -> None:
 
 
 def predictions(case: Case) -> None:
-    """Trackers that average what a prediction passes by them."""
+    """Look for trackers whose mean a prediction changes."""
     try:
         before, after = log_before_and_after_predict(case.probe)
     except Exception as error:
@@ -52,7 +52,7 @@ def predictions(case: Case) -> None:
 
 
 def parts(case: Case) -> None:
-    """Logged parts against the logged total, and why they differ."""
+    """Compare the logged parts with the logged total, and say why they differ."""
     logs, step = case.step.logs, case.step
     if "loss" not in logs:
         case.skip("parts-do-not-add-up", "the log has no total named loss")

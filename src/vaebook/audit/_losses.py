@@ -9,7 +9,7 @@ from vaebook.audit._data import leaves
 
 
 def each_loss(case: Case) -> None:
-    """Shape, target and kind of every loss that `compile` was given."""
+    """Check shape, target and kind of every loss that `compile` was given."""
     if not case.step.terms:
         reason = "the step computes its losses itself"
         for code in (
@@ -56,7 +56,7 @@ def _shape_of_loss(case, term, values):
 
 
 def _target(case, term, values) -> bool:
-    """Report a target that is not read or broadcast; tell whether the loss reads it."""
+    """Report a target that is not read, or is broadcast; tell whether the loss reads it."""
     if keras.tree.is_nested(term.y_true) or keras.tree.is_nested(term.y_pred):
         return False
     y_true, y_pred, name = term.y_true, term.y_pred, case.label(term)
@@ -157,7 +157,7 @@ def kind_of_loss(loss) -> str | None:
 
 
 def check_range(case, term):
-    """Targets and predictions of a cross-entropy."""
+    """Check the range of targets and predictions of a cross-entropy."""
     name, sparse = case.label(term), _sparse_kind(term)
     kind = sparse or kind_of_loss(term.loss)
     if kind is None:
@@ -215,7 +215,7 @@ def _all_targets(case, term):
 
 
 def _logits(case, term, kind):
-    """See what range the prediction keeps to when the weights become large."""
+    """Check the range of the prediction when the weights become large."""
     name, path = case.label(term), term.path
     low, high, ones = [], [], []
     for seed in (1, 2):

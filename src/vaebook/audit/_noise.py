@@ -1,4 +1,4 @@
-"""Noise that does not change, and layers that are not told that they train."""
+"""Noise that does not change, and layers that are called without training=True."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from vaebook.audit._state import parts_of
 
 
 def noise(case: Case) -> None:
-    """Noise that is the same at each call, or for each sample of a batch."""
+    """Look for noise that is the same at each call, or for each sample of a batch."""
     probe = case.probe
 
     def one_sample(structure):
@@ -118,7 +118,7 @@ def _noise_in_a_graph(case, origin, data):
 
 
 def training_flag(case: Case) -> None:
-    """Layers that a step calls as if it did not train."""
+    """Look for layers that a step calls as at inference, although it matters to them."""
     calls: dict[int, list] = {}
 
     def seen(layer, args, kwargs, outputs):

@@ -1,10 +1,10 @@
 """One training step of any model, taken apart while it runs.
 
-`Probe` calls the model's own `train_step` eagerly and looks over its shoulder: at what the
-gradient tape is asked for, at what the optimizer is given, at each loss of `compile`, each
-`add_loss` and each regulariser. Every one of those terms is multiplied by a switch, a variable
-of value 1. The derivative of the total with respect to a switch is what the term adds to the
-total, whatever the step does with it.
+`Probe` calls the model's own `train_step` eagerly and looks over its shoulder. It sees what the
+gradient tape is asked for, what the optimizer is given, each loss of `compile`, each `add_loss`
+and each regulariser. Every term of the loss is multiplied by a switch, a variable of value 1.
+The derivative of the total with respect to a switch is what the term adds to the total,
+whatever the step does with the term.
 """
 
 import contextlib
@@ -130,7 +130,8 @@ class Probe:
     def _repeatable(self, name):
         """Let a random function of TensorFlow draw the same after each rewind.
 
-        Its own state is out of reach; but for this its numbers come from the same place.
+        Its state cannot be set back. So its stateless twin takes its place, with seeds from
+        Python's generator, whose state can be.
         """
         original, stateless = (
             getattr(tf.random, prefix + name) for prefix in ("", "stateless_")
@@ -253,7 +254,7 @@ class Probe:
         return tf.nest.pack_sequence_as(sources, found[: len(flat)])
 
     def _replace_optimizers(self):
-        """Let each optimizer write down the gradient that it gets, and move nothing."""
+        """Let each optimizer record the gradient that it gets, and change no weight."""
         self.optimizers = [
             part for part in self.parts if isinstance(part, keras.optimizers.Optimizer)
         ]
@@ -356,7 +357,7 @@ class Probe:
 
     @contextlib.contextmanager
     def unwatched(self) -> Iterator[Step]:
-        """Let a step run while it is traced: nothing moves, and only its target is kept."""
+        """Let a step be traced: no weight changes, and only the tape's target is kept."""
         self.recording, self.plain = Step(), True
         try:
             yield self.recording
@@ -438,7 +439,7 @@ def _watched(layer, seen, training):
 
 
 def _number(value):
-    """Return a tensor as an array of numbers; in a graph it has none."""
+    """Return a tensor as an array of numbers; in a graph a tensor has none."""
     if hasattr(value, "numpy"):
         return (
             np.asarray(tf.cast(value, "float64")).item()

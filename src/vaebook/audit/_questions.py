@@ -1,7 +1,8 @@
-"""Questions to a model under the probe, and figures as answers.
+"""Questions about a model in a `Probe`, answered with numbers.
 
-`audit` asks them of any model and judges. `vaebook.behaviours` asks them of the book's routes,
-where it can also compare with a second implementation. Neither asks a question its own way.
+`audit` asks them about any model, and judges the answers. `vaebook.behaviours` asks them about
+the book's routes, which it can also compare with a second implementation. Both call these
+functions, so they cannot disagree about what a question means.
 """
 
 import contextlib
@@ -41,7 +42,7 @@ def left_without_weight(probe: Probe, whole: Step, weights: Any) -> dict[str, fl
     Args:
         probe: the model under the probe.
         whole: a step with the weights as they are.
-        weights: sample weights of the structure that the step takes.
+        weights: sample weights, in the structure that the step takes.
     """
     zeros = keras.tree.map_structure(
         lambda each: None if each is None else tf.zeros_like(each), weights
@@ -59,7 +60,8 @@ def left_without_weight(probe: Probe, whole: Step, weights: Any) -> dict[str, fl
 def weighted_by_mean(probe: Probe, samples: int) -> list[str]:
     """Return the terms for which only the mean of the sample weights counts.
 
-    Two steps, with rising and with falling weights of one mean, are alike for them.
+    Two steps, one with rising and one with falling weights of the same mean, give the same
+    value of such a term.
     """
     rising = tf.constant(np.linspace(0.1, 1.9, samples), "float32")
     one, other = (
@@ -104,7 +106,7 @@ def sum_of_parts(logs: dict[str, float]) -> float | None:
 
 
 def log_before_and_after_predict(probe: Probe) -> tuple[dict[str, float], dict[str, float]]:
-    """Return what a training step has logged, and what the log is after a prediction of 0."""
+    """Return the log of a training step, and the log after a prediction for zeros."""
     probe.step()
     logs = [probe.model.get_metrics_result()]
     zeros = keras.tree.map_structure(tf.zeros_like, probe.x)
@@ -118,10 +120,10 @@ def log_before_and_after_predict(probe: Probe) -> tuple[dict[str, float], dict[s
 
 
 def logs_of_batches(probe: Probe, first: int) -> dict[str, float]:
-    """Return the log after the first samples, then the rest, as a graph evaluates them.
+    """Return the log after two batches, the first samples and the rest, evaluated in a graph.
 
-    A graph does not know the size of a batch beforehand. In eager mode Keras does, and the
-    parts add up. A model with its own `train_step` and no `test_step` takes training steps.
+    In a graph, Keras does not know the size of a batch beforehand. In eager mode it does, and
+    the parts add up. A model with its own `train_step` and no `test_step` takes training steps.
     """
     kind = type(probe.model)
     trains = (
@@ -158,12 +160,12 @@ def logs_of_batches(probe: Probe, first: int) -> dict[str, float]:
 
 @dataclass
 class Reloaded:
-    """What came of saving a model, loading it and taking the same step.
+    """The outcome of saving a model, loading it and taking the same step.
 
     Attributes:
         error: what was raised, or None.
-        place: "file" if that was in saving or loading, "step" if it was in the step.
-        differs: which of "weights", "compile", "optimizer", "seeds" is not as it was.
+        place: where it was raised: "file" in saving or loading, "step" in the step.
+        differs: those of "weights", "compile", "optimizer", "seeds" that are not as saved.
         step: the step of the loaded model, with the saved one's seeds.
         gradient: the gradient of that step, as one vector.
         needs: what another process must import or define before it loads the file.
@@ -180,9 +182,9 @@ class Reloaded:
 def reloaded(probe: Probe) -> Reloaded:
     """Save the model, load it in safe mode as a new process would, and take the same step.
 
-    A new process knows what the modules register that it imports. Here that is imitated: a
-    class registered in a function, put into `keras.saving.get_custom_objects()` by hand or
-    named in a `custom_object_scope` is not known while the file is loaded.
+    A new process knows only what its imported modules register. This is imitated here: a
+    class that was registered in a function, put into `keras.saving.get_custom_objects()` by
+    hand or named in a `custom_object_scope` is unknown while the file is loaded.
     """
     answer = Reloaded()
     model = probe.model
@@ -234,7 +236,7 @@ def _equal(ones, others):
 
 @contextlib.contextmanager
 def _as_in_a_new_process() -> Iterator[None]:
-    """Let Keras know the classes and functions only that importing modules registers."""
+    """Let Keras know only the classes and functions that are registered by an import."""
     registry = keras.saving.get_custom_objects()
     before = dict(registry)
     registry.clear()
@@ -262,7 +264,7 @@ def _by_import(name, registered):
 
 
 def _needs(path):
-    """Read from a file what is registered by another module than Keras's."""
+    """Read from a file which modules, other than Keras's, register what it contains."""
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
     registry, waiting, needs = keras.saving.get_custom_objects(), [config], set()

@@ -198,13 +198,13 @@ class Output:
     """One term of the loss, usually an output of the model.
 
     Attributes:
-        name: the output's name; what adds the term, for those without an output.
+        name: the output's name. If the term has no output, the name of what adds the term.
         loss: the loss's name, or None.
-        weight: the factor that really acts, measured; None if there is no loss.
+        weight: the factor that really acts, as measured; None if there is no loss.
         target: shape and dtype of the target in the batch, or None.
         value: the loss's value on the batch, without its weight.
         adds: what it adds to the total.
-        gradient_share: the norm of its gradient, divided by that of the whole.
+        gradient_share: the norm of its gradient, divided by that of the whole gradient.
     """
 
     name: str

@@ -52,7 +52,7 @@ def parts_of(root: Any) -> Iterator[Any]:
 
 
 def _attributes(found):
-    """Yield the variables that an object holds in attributes, one container deep."""
+    """Yield the variables in an object's attributes, or in containers that these hold."""
     for value in vars(found).values():
         inside = [value]
         if isinstance(value, list | tuple) and len(value) <= _LARGEST_CONTAINER:
@@ -95,7 +95,7 @@ class Preserved:
             for variable in _attributes(part):
                 variables.setdefault(id(variable), variable)
         values = [(each, np.array(each.numpy())) for each in variables.values()]
-        # A metric whose update failed, of whichever model, may hold what cannot be set back.
+        # If the update of a metric fails, of any model, it may hold what cannot be set back.
         self.values = [(each, value) for each, value in values if each.shape == value.shape]
         self.generators = [
             (each, each.bit_generator.state)
@@ -151,7 +151,7 @@ class Preserved:
         python, numpy_state, generator, state, keras_generator = self.random
         random.setstate(python)
         np.random.set_state(numpy_state)  # noqa: NPY002
-        # Not tf.random.set_seed, which makes functions that are traced draw from their start.
+        # Not tf.random.set_seed: it makes traced functions begin their noise again.
         if generator:
             generator.setstate(state)
         elif _generator():
@@ -160,7 +160,7 @@ class Preserved:
 
 
 def _generator():
-    """Return what TensorFlow draws the seeds of operations from; None before the first seed."""
+    """Return TensorFlow's generator of seeds for operations; None before the first seed."""
     return getattr(tf_context.context(), "_rng", None)
 
 

@@ -81,7 +81,7 @@ def _paths(structure, path=()):
 
 
 def output_without_loss(case: Case) -> None:
-    """Outputs that have a target and no loss."""
+    """Look for outputs that have a target and no loss."""
     if not case.step.terms or case.own_step:
         return
     used = {term.path for term in case.step.terms}
@@ -161,7 +161,7 @@ def _float(value):
 
 
 def losses_by_position(case: Case) -> None:
-    """Look for losses of a list that act on another output than stands at their place."""
+    """Look for losses in a list that do not act on the output at the same position."""
     names, given = written_names(case), case.model.loss
     if names is None or not isinstance(given, list | tuple) or len(given) != len(names):
         return
@@ -177,7 +177,7 @@ def losses_by_position(case: Case) -> None:
 
 
 def targets_by_position(case: Case) -> None:
-    """Look for targets of a list that another output gets than their place says."""
+    """Look for targets in a list that do not go to the output at the same position."""
     names, given = written_names(case), case.batch.y
     if names is None or not isinstance(given, list | tuple) or len(given) != len(names):
         return
@@ -198,13 +198,13 @@ def targets_by_position(case: Case) -> None:
     ]
     if pairs:
         acting = ", ".join(f"{name} gets y[{place}]" for name, (place, _, _) in pairs.items())
-        # A list in the order of the alphabet is right, if only its shapes allow that order.
+        # If the shapes fit the alphabetical order better, the list was meant that way.
         meant = sum(fitted) > sum(fits)
         case.find("targets-by-position", "y", acting, wrong=not meant)
 
 
 def layer_losses(case: Case) -> None:
-    """Losses of layers that are left out of the total, or counted more than once."""
+    """Look for losses of layers that are left out of the total, or counted more than once."""
     own, penalty, adds = regularisers(case.probe, case.step)
     if penalty and not adds:
         case.find(
@@ -229,7 +229,7 @@ def layer_losses(case: Case) -> None:
         if key != REGULARISERS and times > 1.5:
             case.find("counted-twice", name, f"its loss enters the total {times:.3g} times")
         elif key == REGULARISERS and penalty and adds / penalty > 1.5:
-            # They enter a total once, though `losses` may be read more often than that.
+            # They should enter the total once, even if `losses` is read more often.
             times = f"{adds / penalty:.3g} times"
             case.find("counted-twice", REGULARISERS, f"they enter the total {times}")
         repeated = [
@@ -250,7 +250,7 @@ def layer_losses(case: Case) -> None:
 
 
 def gradients(case: Case) -> None:
-    """Trainable weights without a gradient, and loss weights that train."""
+    """Look for trainable weights without a gradient, and for loss weights that train."""
     dead = []
     for variable in case.probe.variables:
         gradient = case.step.gradients.get(id(variable))
@@ -263,7 +263,7 @@ def gradients(case: Case) -> None:
     if not case.step.gradients and case.step.targets:
         case.skip("no-gradient", "the step gives its gradients to no Keras optimizer")
         dead = []
-    # A bias may cancel out of a difference. A kernel that does is as good as not there.
+    # A bias may cancel out of a difference. If a kernel does, the loss does not depend on it.
     lost = [v for v in dead if id(v) not in case.step.gradients or len(v.shape) > 1]
     cancelled = [v for v in dead if not any(v is each for each in lost)]
     for found, wrong in ((lost, True), (cancelled, False)):
@@ -283,7 +283,7 @@ def gradients(case: Case) -> None:
 
 
 def constant_output(case: Case) -> None:
-    """Outputs that a loss reads, and that neither weights nor inputs change."""
+    """Look for outputs that a loss reads, and that neither weights nor inputs change."""
     if not case.step.terms:
         case.skip("constant-output", "the step computes its losses itself")
         return
@@ -324,7 +324,7 @@ def shake(case, seed):
 
 
 def _trained_weight(case, variable):
-    """A scalar in which the loss is linear, and on which no prediction depends."""
+    """Report a scalar in which the loss is linear, and on which no prediction depends."""
     found = []
     for move in (1.0, 2.0, -3.0):
         step = case.probe.step(prepare=lambda move=move: variable.assign_add(move))
