@@ -415,4 +415,4 @@ BEYOND: dict[str, tuple[int, str]] = {
         "it takes two devices; `vaebook.replicas` has them",
     ),
 }
-"""Mistakes that running a model on one batch does not show: their chapter, and the reason."""
+"""Mistakes that a model run on one batch does not show, with their chapter and the reason."""

@@ -57,5 +57,7 @@ def site():
                 capture_output=True,
                 text=True,
             )
+            if built.returncode:  # nobody takes a half-built book for a whole one
+                last.unlink(missing_ok=True)
             assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
     return SITE
