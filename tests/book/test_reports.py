@@ -83,5 +83,5 @@ def test_a_report_says_what_would_fix_it(name):
 
 def test_the_page_names_the_locked_versions():
     locked = [re.search(rf"^{name}==(\S+)", LOCK, re.M)[1] for name in ("keras", "tensorflow")]
-    said = re.search(r"Seen with Keras (\S+) and TensorFlow (\S+):", " ".join(PAGE.split()))
+    said = re.search(r"seen with Keras (\S+) and TensorFlow (\S+)\. ", " ".join(PAGE.split()))
     assert list(said.groups()) == locked

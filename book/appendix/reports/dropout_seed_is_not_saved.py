@@ -1,7 +1,7 @@
 """A loaded model with dropout draws its masks from the start again.
 
-Two steps are taken, and two after saving and loading. The mask of a step is what training
-multiplies a row of ones with.
+The model takes two steps, is saved and loaded, and takes two more. The script reads the mask of
+a step from the output for a row of ones.
 
 Where: a layer's `SeedGenerator` keeps its state in a variable that is neither among the
 layer's weights nor what `save_own_variables` in keras/src/layers/layer.py saves. What would

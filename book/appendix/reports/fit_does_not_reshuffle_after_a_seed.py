@@ -1,12 +1,12 @@
 """After `keras.utils.set_random_seed`, `fit` shuffles once: each epoch has the same order.
 
-`fit(shuffle=True)`, the default, promises to shuffle "before each epoch". The order is told
-from the losses of batches of one sample, each of which has a target of its own.
+`fit(shuffle=True)`, the default, promises to shuffle "before each epoch". The script reads the
+order from the losses: each batch is one sample, and each sample has a target of its own.
 
 Where: `ArrayDataAdapter` in keras/src/trainers/data_adapters/array_data_adapter.py shuffles
 with `tf.random.shuffle` in a dataset. With a global seed the operation has a fixed seed, and
-the new iterator of each epoch begins with it again. What would fix it: a seed that depends on
-the epoch, as `Dataset.shuffle(reshuffle_each_iteration=True)` draws one.
+the new iterator of each epoch begins with this seed again. What would fix it: a new seed for
+each epoch, such as `Dataset.shuffle(reshuffle_each_iteration=True)` draws.
 """
 
 import keras
@@ -30,7 +30,7 @@ class Orders(keras.callbacks.Callback):
 
 
 keras.utils.set_random_seed(1)
-model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])  # of 0 it makes 0
+model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])  # maps 0 to 0
 model.compile(loss="mae", optimizer=keras.optimizers.SGD(0.0))
 n, orders = 20, Orders()
 x = np.zeros((n, 1))

@@ -1,11 +1,11 @@
-"""A model that was loaded from an `.h5` file cannot be trained on.
+"""A model that was loaded from an `.h5` file cannot be trained further.
 
-The smallest model does it: one Dense layer, saved after a step of training.
+One Dense layer is enough to show it, saved after a step of training.
 
 Where: `load_model_from_hdf5` in keras/src/legacy/saving/legacy_h5_format.py builds the
 optimizer with `model._trainable_variables`, the model's own variables without those of its
 layers: an empty list. What would fix it: `model.trainable_variables`. A model saved as
-`.keras` trains on.
+`.keras` goes on training.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""`fit(x, sample_weight=w)` without y drops the weights in silence.
+"""`fit(x, sample_weight=w)` without y drops the weights, without a warning.
 
 Where: `pack_x_y_sample_weight` in keras/src/trainers/data_adapters/data_adapter_utils.py
 returns x alone if y is None. What would fix it: return (x, None, sample_weight), or raise an

@@ -1,7 +1,7 @@
 """If two replicas share the last batch unevenly, a lone sample counts twice as much.
 
-Batches of 4 and of 3 samples: of the last, one replica gets 2 and the other 1. In the
-gradient of a mean over 3 samples each should count a third.
+There is a batch of 4 samples and one of 3. Of the last, one replica gets 2 samples and the
+other gets 1. In the gradient of a mean over 3 samples, each should count a third.
 
 Where: `Loss` in keras/src/losses/loss.py takes the mean over the replica's own samples, and
 `scale_loss_for_distribution` divides by the number of replicas, however large their shares
@@ -23,7 +23,7 @@ with strategy.scope():
     outputs = keras.layers.Dense(1, kernel_initializer="zeros", use_bias=False)(inputs)
     model = keras.Model(inputs, outputs)
     model.compile(keras.optimizers.SGD(1.0), loss=lambda y, p: -p[:, 0])
-# The first four samples move nothing. Each of the last three moves a weight of its own.
+# The first four samples change no weight. Each of the last three changes a weight of its own.
 x = np.concatenate([np.zeros((4, 3)), np.eye(3)])
 model.fit(x, np.zeros((7, 1)), batch_size=4, shuffle=False, verbose=0)
 print("what each of the three samples counts:", model.get_weights()[0].ravel().tolist())

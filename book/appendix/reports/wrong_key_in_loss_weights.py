@@ -1,4 +1,4 @@
-"""A wrong key in `loss_weights` is no error: the weights go by the alphabet of the keys.
+"""A wrong key in `loss_weights` raises no error: the weights go by the sorted keys.
 
 The weight 1 is meant for output "a", and 100 for "b", which is mistyped as "A". Sorted, "A"
 comes before "a".
