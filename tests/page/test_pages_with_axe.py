@@ -23,6 +23,7 @@ const look = (it) => {
   }
   return key;
 };
+for (const it of document.querySelectorAll("mjx-math")) it.remove(); // shapes, not text
 for (const it of document.querySelectorAll("main *, nav *")) {
   if (it.firstElementChild) continue;
   if (!it.textContent.trim()) {
