@@ -13,6 +13,7 @@ and callbacks with a state.
 
 import argparse
 import contextlib
+import dataclasses
 import hashlib
 import multiprocessing
 import os
@@ -30,24 +31,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 from keras.callbacks import EarlyStopping, ModelCheckpoint
+from vaebook import behaviours
 from vaebook.losses import ImageCrossentropy, LogVarLoss, MuLoss
-from vaebook.networks import NetworkSpec, build_decoder, build_encoder
+from vaebook.networks import build_decoder, build_encoder
 from vaebook.resume import ExactBackup, _variables_of
 from vaebook.routes import ROUTES
 from vaebook.training import WeightScheduler
 
-SPEC = NetworkSpec(
-    image_shape=(8, 8, 1),
-    latent_dim=3,
-    encoder_filters=(4,),
-    encoder_kernels=(3,),
-    encoder_strides=(2,),
-    decoder_filters=(1,),
-    decoder_kernels=(3,),
-    decoder_strides=(2,),
-    batch_norm=True,
-    dropout=0.2,
-)
+SPEC = dataclasses.replace(behaviours.SPEC, batch_norm=True, dropout=0.2)
 IMAGES, BATCH, EPOCHS, EVERY, SEED = 100, 8, 4, 2, 1  # 13 batches in an epoch, the last small
 KILLS = 2
 HEADS = "three_heads"

@@ -130,7 +130,12 @@ def gradient_norms(
 CLASSES = 3
 
 
-def _losses(weight):
+def masked_losses(weight: float) -> dict[str, keras.losses.Loss]:
+    """Return a loss for each output of `build_three_heads`; missing labels are masked.
+
+    Args:
+        weight: the weight of the KL term, as in `MuLoss`.
+    """
     return {
         "reconstruction": ImageCrossentropy(),
         "mu": MuLoss(weight),
@@ -143,7 +148,7 @@ def _losses(weight):
 @builder()
 def build_heads(spec, weight, seed):
     """Return the three heads, and losses that mask missing labels."""
-    return build_three_heads(spec, CLASSES, seed), {"loss": _losses(weight)}
+    return build_three_heads(spec, CLASSES, seed), {"loss": masked_losses(weight)}
 
 
 def _labels(x):

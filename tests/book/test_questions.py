@@ -10,6 +10,7 @@ import runpy
 import keras
 import pytest
 from address import ROOT
+from test_reports import prints_of
 
 APPENDIX = ROOT / "book" / "appendix"
 QUESTIONS = (APPENDIX / "questions.md").read_text("utf8")
@@ -98,15 +99,8 @@ def test_a_row_without_its_parts_is_found(row, expected):
 # --- the short programs ------------------------------------------------------------------
 
 FOLDER = APPENDIX / "programs"
-SHOWN = re.findall(r"^```\{literalinclude\} programs/(\w+)\.py$", PROGRAMS, re.MULTILINE)
-# The page is the one place that says what a program prints.
-PRINTS = dict(
-    zip(
-        SHOWN,
-        re.findall(r"^It prints\n\n```text\n(.*?)^```$", PROGRAMS, re.MULTILINE | re.DOTALL),
-        strict=True,
-    )
-)
+PRINTS = prints_of(PROGRAMS)
+SHOWN = list(PRINTS)
 
 
 def test_the_page_shows_each_program_once():

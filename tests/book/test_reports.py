@@ -20,15 +20,17 @@ PAGE = (ROOT / "book" / "appendix" / "reports.md").read_text("utf8")
 LOCK = (ROOT / "requirements.txt").read_text("utf8")
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
-# The page is the one place that says what a script prints.
-SHOWN = re.findall(r"^```\{literalinclude\} reports/(\w+)\.py$", PAGE, re.MULTILINE)
-PRINTS = dict(
-    zip(
-        SHOWN,
-        re.findall(r"^It prints\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL),
-        strict=True,
-    )
-)
+
+def prints_of(page):
+    """Return what each script on a page prints; the page is the one place that says it."""
+    shown = re.findall(r"^```\{literalinclude\} \w+/(\w+)\.py$", page, re.MULTILINE)
+    prints = re.findall(r"^It prints\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == len(set(shown))
+    return dict(zip(shown, prints, strict=True))
+
+
+PRINTS = prints_of(PAGE)
+SHOWN = list(PRINTS)
 ON_REPLICAS = [name for name in SHOWN if name.endswith("_on_replicas")]
 
 

@@ -2,6 +2,7 @@ import vaebook  # isort: skip
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +14,12 @@ def one_seed():
 def images():
     """Six small grey images, shape (6, 8, 8, 1)."""
     return np.random.default_rng(0).uniform(size=(6, 8, 8, 1)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def quiet():
+    """TensorFlow warns of many models; here they are intended."""
+    level = tf.get_logger().level
+    tf.get_logger().setLevel("ERROR")
+    yield
+    tf.get_logger().setLevel(level)

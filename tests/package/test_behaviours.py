@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 from vaebook import behaviours
 from vaebook._small import build_small
@@ -40,13 +39,7 @@ if tuple(map(int, keras.__version__.split(".")[:2])) > (3, 13):
     NO_TRAP_YET = {}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quiet():
-    """TensorFlow warns of many models; here they are intended."""
-    level = tf.get_logger().level
-    tf.get_logger().setLevel("ERROR")
-    yield
-    tf.get_logger().setLevel(level)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture(scope="module")

@@ -27,13 +27,7 @@ from vaebook.replicas import check_on_replicas
 NAN = float("nan")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quiet():
-    """TensorFlow warns of many models; here they are intended."""
-    level = tf.get_logger().level
-    tf.get_logger().setLevel("ERROR")
-    yield
-    tf.get_logger().setLevel(level)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 # --- the masked loss ---------------------------------------------------------------------

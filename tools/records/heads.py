@@ -15,8 +15,8 @@ import vaebook  # isort: skip
 import keras
 import numpy as np
 from vaebook.data import load_images
-from vaebook.heads import build_three_heads, gradient_norms, slants
-from vaebook.losses import ImageCrossentropy, LogVarLoss, MaskedLoss, MuLoss, weight_from_beta
+from vaebook.heads import build_three_heads, gradient_norms, masked_losses, slants
+from vaebook.losses import weight_from_beta
 from vaebook.models import UncertaintyWeighted
 from vaebook.networks import NetworkSpec
 from vaebook.replicas import check_on_replicas
@@ -73,14 +73,7 @@ def data_of(seed):
 
 
 def losses():
-    kl = weight_from_beta(SETTINGS["beta"], SPEC.image_shape, SPEC.latent_dim)
-    return {
-        "reconstruction": ImageCrossentropy(),
-        "mu": MuLoss(kl),
-        "log_var": LogVarLoss(kl),
-        "class": MaskedLoss(keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
-        "slant": MaskedLoss("mse"),
-    }
+    return masked_losses(weight_from_beta(SETTINGS["beta"], SPEC.image_shape, SPEC.latent_dim))
 
 
 def constant_guesses(x, y):
