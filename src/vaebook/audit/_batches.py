@@ -7,6 +7,9 @@ from vaebook.audit._case import ROUNDING, Case, key_name
 from vaebook.audit._probe import REGULARISERS
 from vaebook.audit._questions import OWN, left_without_weight, weighted_by_mean
 
+# A term whose noise moves it by more than this share is measured as the mean of some draws.
+NOISY, DRAWS = 0.1, 8
+
 
 def batch_size(case: Case) -> None:
     """Look for terms that grow or shrink if every sample is repeated."""
@@ -32,11 +35,25 @@ def batch_size(case: Case) -> None:
     # seed.
     noise += [probe.step(*(_rolled(each, by) for each in _data(probe))) for by in (1, 3)]
     known = set()
+    drawn = {}
     for key in [*(term.key for term in case.step.terms), *case.added_values()]:
         if key == REGULARISERS:
             continue
         values = [steps[times].contributions.get(key, 0.0) for times in (1, 2, 4)]
         spread = max(abs(each.contributions.get(key, 0.0) - values[0]) for each in noise)
+        if spread > NOISY * abs(values[0]):  # one draw tells little: take their mean
+            drawn = drawn or {
+                times: [
+                    probe.step(*(tiled(each, times) for each in _data(probe)), seed=seed)
+                    for seed in range(1, DRAWS + 1)
+                ]
+                for times in (1, 2, 4)
+            }
+            values = [
+                float(np.mean([each.contributions.get(key, 0.0) for each in drawn[times]]))
+                for times in (1, 2, 4)
+            ]
+            spread /= DRAWS**0.5
         known.add(key)
         _growth(case, key_name(case, key), values, spread, alone=True)
     own = [each.loss - sum(each.contributions.values()) for each in (*steps.values(), *noise)]
