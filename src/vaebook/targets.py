@@ -284,7 +284,7 @@ def _classes(name, target, counted):
             raise ValueError(
                 f"Expected one-hot rows in output {name!r}, a single 1 and zeros. Received: "
                 f"{looked_at[~ones][:1].tolist() or 'rows with other values'}. If several "
-                "labels may be true at once, each needs an output."
+                "labels may be true at once, give them an output each."
             )
         return target.argmax(axis=1), set(range(target.shape[1]))
     if target.ndim > 2 or not np.array_equal(looked_at, np.floor(looked_at)):
