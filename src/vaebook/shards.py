@@ -114,7 +114,8 @@ def check_shards(folder: str | Path) -> dict[str, Any]:
 
     Source: chapter 18.
     """
-    folder, index = Path(folder), _read_index(folder)
+    folder = Path(folder)
+    index = _read_index(folder)
     missing = [
         each["name"] for each in index["shards"] if not (folder / each["name"]).is_file()
     ]

@@ -105,10 +105,12 @@ def test_two_workers_train_as_one_process_where_fit_stops():
     model.compile(keras.optimizers.SGD(0.01), loss="mse")
     fitted = model.fit(x, 3 * x, batch_size=4, shuffle=False, epochs=2, verbose=0)
     one, other = on_two_workers(WORKER)
-    assert one == other
+    assert {**one, "fit": ""} == {**other, "fit": ""}
     assert one["weights"] == pytest.approx([w.item() for w in model.get_weights()], rel=1e-6)
     assert one["loss"] == pytest.approx(fitted.history["loss"], rel=1e-6)
-    assert one["fit"].startswith("Attempt to convert a value (PerReplica:")
+    assert all(
+        each["fit"].startswith("Attempt to convert a value (PerR") for each in (one, other)
+    )
 
 
 @pytest.mark.parametrize("devices", [[], ["GPU:7"], ["CPU:0", "GPU:7"], ["CPU:0", "CPU:0"]])
