@@ -242,8 +242,8 @@ def importance_weighted_bound(
     Raises:
         TypeError, ValueError: as for `elbo`.
 
-    Source: Burda, Grosse and Salakhutdinov (2016), equation 8; Kong (1992) for the number of
-    effective samples, (Σ w)² / Σ w²; chapters 2 and 13.
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8; chapters 2 and 13. The number
+    of effective samples is (Σ w)² / Σ w².
     """
     x, mu, log_var = _encoded(encoder, images, batch_size)
     blocks = _drawn(decoder, x, mu, log_var, samples, seed, batch_size, log_likelihood)
