@@ -87,8 +87,8 @@ SUBJECTS = (
     ("11-", "what-you-owe", "train_step; custom train_step; test_step"),
     ("12-", "a-trap-right-on-one-device-wrong-on-two", "multi-GPU; MirroredStrategy"),
     ("13-", "a-sum-for-the-integral", "exact log-likelihood; true posterior"),
-    ("13-", "the-gap-in-three-parts", "amortization gap; inference gap; inference suboptimality"),
-    ("13-", "what-all-clouds-add-up-to", "ELBO surgery; mutual information; aggregated posterior"),
+    ("13-", "the-gap-in-three-parts", "amortization gap; inference gap"),
+    ("13-", "what-all-clouds-add-up-to", "ELBO surgery; mutual information"),
     ("13-", "grey-pixels", "continuous Bernoulli; BCE on grey images; binarized MNIST"),
     (
         "13-",

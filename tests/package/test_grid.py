@@ -289,7 +289,7 @@ def test_grids_that_are_too_coarse_or_too_small_are_refused(linear):
     for function in (log_likelihood_on_grid, posteriors_on_grid):
         with pytest.raises(ValueError, match="is too coarse: its error .* Take more steps"):
             function(linear.decoder, linear.x, 8, 5.0, log_likelihood=given_z, tolerance=0.01)
-        with pytest.raises(ValueError, match="is too small: up to .* may lie outside. Take a larger reach"):
+        with pytest.raises(ValueError, match="is too small: up to .* of p.x. may lie outside"):
             function(linear.decoder, linear.x, 81, 1.0, log_likelihood=given_z)
 
 
