@@ -2,9 +2,9 @@
 
 What fails is the conversion of an array to a number. The message does not name `class_weight`.
 
-Where: `class_weight_to_sample_weights` in keras/src/trainers/data_adapters/data_adapter_utils.py
-looks one class up for each sample, also if the target has a class for each pixel. What would
-fix it: refuse such a target by name, or look up a weight for each pixel.
+Where: `class_weight_to_sample_weights` in data_adapter_utils.py, in the folder
+keras/src/trainers/data_adapters, looks one class up for each sample, even if the target has a
+class for each pixel. What would fix it: refuse such a target, or look a weight up per pixel.
 """
 
 import keras
