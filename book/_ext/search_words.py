@@ -85,7 +85,7 @@ SUBJECTS = (
     ("10-", "a-loss-that-needs-other-data", "loss with extra input; pack y_true"),
     ("10-", "the-method-that-replaces-it", "compute_loss"),
     ("11-", "what-you-owe", "train_step; custom train_step; test_step"),
-    ("12-", "a-trap-right-on-one-device-wrong-on-two", "multi-GPU; MirroredStrategy"),
+    ("12-", "a-trap-right-on-one-device-wrong-on-two", "multi-GPU"),
     ("13-", "a-sum-for-the-integral", "exact log-likelihood; true posterior"),
     ("13-", "the-gap-in-three-parts", "amortization gap; inference gap"),
     ("13-", "what-all-clouds-add-up-to", "ELBO surgery; mutual information"),

@@ -62,7 +62,7 @@ RUNGS = {
 }
 IN_FLOAT32 = {"encoder": ("mu", "log_var", "z")}
 SEEDS = (1, 2, 3, 4, 5)
-TRAINED = {"8 steps a call": SEEDS, "smaller batch": SEEDS[:3], "one cycle": SEEDS[:3]}
+TRAINED = dict.fromkeys(("8 steps a call", "smaller batch", "one cycle"), SEEDS)
 TURN, ROUNDS = 2048, 5  # the images of a turn
 SETTINGS = {
     "target": 0.2049,
