@@ -3,7 +3,8 @@
 A folder holds shards, TFRecord files with one image a record, and `index.json`, which names
 them. Only a part of the images is in memory at any time. What is missing or damaged is named
 before training begins; if it happens during training, `naming_damage` names it. TensorFlow
-takes a file that was cut off for one that ends there, so the images are counted, too.
+takes a file that was cut off between two records for one that ends there, so the images are
+counted, too.
 """
 
 import contextlib

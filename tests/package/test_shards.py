@@ -104,7 +104,7 @@ def test_damage_during_training_is_named(folder):
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 2])
-@pytest.mark.parametrize("cut", [20, 10], ids=["a whole record", "half a record"])
+@pytest.mark.parametrize("cut", [20, 10], ids=["a whole record", "a part of its head is left"])
 def test_a_shard_that_is_cut_off_during_training_is_named(folder, cut, steps_per_execution):
     batches = stream_images(folder, batch_size=4).map(lambda images: (images, images))
     path = folder / "images-00000.tfrecord"
