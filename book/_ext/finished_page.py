@@ -429,18 +429,21 @@ def inline_svg(text, prefix):
     width, height = (
         float(re.search(rf'\b{side}="([\d.]+)pt"', head)[1]) for side in ("width", "height")
     )
-    # Points to CSS pixels: the drawing keeps the size that matplotlib gave it.
+    # Points to CSS pixels: the drawing keeps the size that matplotlib gave it. It writes no
+    # colour for what is black, so the whole drawing inherits the page's ink.
+    ink = f'style="fill: {SHADES["text"]}"'
     size = f'width="{width * 4 / 3:.0f}" height="{height * 4 / 3:.0f}"'
     box = re.search(r'viewBox="[^"]*"', head)[0]
-    text = text.replace(
-        head, f'<svg class="drawing" {size} {box} xmlns:xlink="http://www.w3.org/1999/xlink">'
+    xlink = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
+    text = text.replace(head, f'<svg class="drawing" {ink} {size} {box} {xlink}>')
+    return re.sub(
+        r'(<(\w+)\b[^>]*?\bstyle=")([^"]*)', lambda it: it[1] + recolour(it[3], it[2]), text
     )
-    return re.sub(r'style="([^"]*)"', lambda it: f'style="{recolour(it[1])}"', text)
 
 
-def recolour(style):
+def recolour(style, tag):
     """Turn greys into colours of the page. White text stays white."""
-    drawn = "stroke:" in style  # a box or a line, which has an edge; writing has none
+    drawn = tag not in ("text", "tspan", "g")  # a box, a line or a ground; mathematics is in g
     return re.sub(r"#[0-9a-f]{6}\b", lambda colour: shade(colour[0], drawn), style)
 
 

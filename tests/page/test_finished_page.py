@@ -193,6 +193,7 @@ DRAWING = """<?xml version="1.0"?><!DOCTYPE svg><svg width="72pt" height="36pt"
 viewBox="0 0 72 36" xmlns="http://www.w3.org/2000/svg"><defs><clipPath id="a"/></defs>
 <path d="M0 0" clip-path="url(#a)" style="fill: #ffffff; stroke: #0072b2"/>
 <text style="fill: #ffffff">encoder</text><text style="fill: #1a1a1a">mu</text></svg>"""
+GROUND = '<path style="fill: #ffffff"/><text style="font-size: 10px">black</text></svg>'
 
 
 def test_a_drawing_is_text_in_the_colours_of_the_page(site):
@@ -209,6 +210,16 @@ def test_a_drawing_is_text_in_the_colours_of_the_page(site):
         "fill: var(--drawing-ink)",
     ]
     assert drawing.path["clip-path"] == f"url(#{drawing.find('clippath')['id']})"
+
+
+def test_a_drawing_has_no_white_ground_and_no_black_words_at_night(site):
+    """Matplotlib gives axes a ground without an edge, and writes no colour for black."""
+    data = base64.b64encode(DRAWING.replace("</svg>", GROUND).encode()).decode()
+    page = finished(site, f'<img alt="Boxes" src="data:image/svg+xml;base64,{data}">')
+    drawing = page.select_one("svg.drawing")
+    assert drawing["style"] == "fill: var(--drawing-ink)"
+    assert drawing.select("path")[-1]["style"] == "fill: var(--drawing-paper)"
+    assert drawing.select("text")[-1]["style"] == "font-size: 10px"
 
 
 def test_a_picture_of_a_cell_becomes_a_file(site):
