@@ -332,6 +332,29 @@ def is_wide(rows, room=40, column=24):
     return sum(min(max(map(len, each)), column) for each in zip(*texts, strict=True)) > room
 
 
+def breaks(page):
+    """Let a long name in a table break after a dot or an underscore, so that columns fit."""
+    for text in page.soup.select(".bd-article td code .pre"):
+        if len(text.get_text()) < 20:
+            continue
+        first, *pieces = re.split(r"(?<=[^\W_][._])(?=[^\W_])", text.get_text())
+        text.string = first
+        for piece in pieces:
+            text.append(page.tag("wbr"))
+            text.append(piece)
+
+
+def values(page):
+    """Drop the value of a name of the package if it is longer than a line.
+
+    The texts of functions and of long tables say less than the description below the name.
+    """
+    for value in page.soup.select("dl.py.data > dt > em.property"):
+        text = value.get_text().strip()
+        if text.startswith("=") and len(text) > 60:
+            value.decompose()
+
+
 def row_anchors(page):
     """Give each row of an appendix's tables an address of its own."""
     if not page.name.startswith("book/appendix/"):
@@ -508,6 +531,8 @@ STEPS = (
     answers,
     outputs,
     tables,
+    breaks,
+    values,
     row_anchors,
     glossary_links,
     drawings,

@@ -1,6 +1,7 @@
 """The directive `where-used`: each module of the package with its tests and its chapters.
 
 The table is made from the files each time that the book is built, so it is never out of date.
+Below it the package's reference leaves out what only Python itself has written.
 """
 
 import re
@@ -65,6 +66,12 @@ class WhereUsed(SphinxDirective):
         return node.children
 
 
+def skips(app, what, name, obj, skip, options):
+    """Leave out a field of a named tuple, unless somebody described it: its class lists it."""
+    return skip or str(getattr(obj, "__doc__", "")).startswith("Alias for field number") or None
+
+
 def setup(app):
     app.add_directive("where-used", WhereUsed)
+    app.connect("autodoc-skip-member", skips)
     return {"parallel_read_safe": True}

@@ -222,6 +222,25 @@ def test_a_drawing_has_no_white_ground_and_no_black_words_at_night(site):
     assert drawing.select("text")[-1]["style"] == "font-size: 10px"
 
 
+def test_a_long_name_in_a_table_may_break_after_a_dot_or_an_underscore(site):
+    name = '<code><span class="pre">{}</span></code>'
+    cells = "".join(
+        f"<td>{name.format(each)}</td>" for each in ("keras.saving.a_long_name(__x)", "a_b.c")
+    )
+    page = finished(site, f"<table><tr>{cells}</tr></table><p>{name.format('a_b' * 9)}</p>")
+    long, short, prose = page.select(".pre")
+    assert list(long.stripped_strings) == ["keras.", "saving.", "a_", "long_", "name(__x)"]
+    assert len(long.select("wbr")) == 4
+    assert not short.wbr
+    assert not prose.wbr
+
+
+def test_a_value_of_the_package_is_shown_if_it_fits_in_a_line(site):
+    value = '<dl class="py data"><dt><em class="property">{}</em></dt></dl>'
+    page = finished(site, value.format(" = 0.001") + value.format(" = " + "x" * 80))
+    assert [it.get_text() for it in page.select("dt")] == [" = 0.001", ""]
+
+
 def test_a_picture_of_a_cell_becomes_a_file(site):
     data = b"webp" * 1000
     text = base64.b64encode(data).decode()
