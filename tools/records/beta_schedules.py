@@ -1,4 +1,4 @@
-"""Train one small VAE with a constant beta, with a warm-up, and with a beta that rises in cycles.
+"""Train one small VAE with a constant beta, a warm-up, and a beta that rises in cycles.
 
 All end at the same beta and are judged at it, on held-out images (Bernoulli convention).
 Chapter 14 shows the record.
