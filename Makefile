@@ -23,7 +23,11 @@ pdf: book  # print the whole book, with bookmarks; needs Chromium or Chrome
 	$(BIN)/python tools/pdf.py _build/html _build/where-the-kl-loss-goes.pdf
 
 test: lint  # lint, then test the package, the book and every notebook
-	$(BIN)/python -m pytest -n 2 --dist loadscope --cov=vaebook
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+.PHONY: coverage
+coverage: $(VENV)/ready  # which lines of the package no test runs; counting costs a fifth
+	$(BIN)/python -m pytest tests/package --cov=vaebook --cov-report=term-missing
 
 # Words, links and the tests of what changed since main, in less than a minute. If .venv is not
 # there, a small one does, without TensorFlow. CHAPTER=06 compares one chapter's cells instead.
@@ -81,7 +85,8 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet uv==$(UV)
 
 $(VENV)/ready: $(BIN)/uv requirements.txt pyproject.toml
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.txt
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes \
+		-r requirements.txt
 	$(BIN)/uv pip install --python $(BIN)/python --no-build-isolation --no-deps -e .
 	@touch $@
 

@@ -193,6 +193,12 @@ class Subclassed(keras.Model):
         return self.dense(inputs)
 
 
+def a_setting_of_a_later_keras():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2)])
+    saved = model.to_json().replace('"seed": null', '"seed": null, "of_later": null')
+    keras.models.model_from_json(saved)
+
+
 def weights_of_another_model():
     inputs = keras.Input((2,))
     other = keras.Model(inputs, layers.Dense(3)(layers.Dense(2)(inputs)))
@@ -425,6 +431,7 @@ RAISES = (
     lambda_without_registration,
     python_lambda,
     layer_without_registration,
+    a_setting_of_a_later_keras,
     weights_of_another_model,
     save_before_a_call,
     load_before_a_call,

@@ -250,3 +250,14 @@ def test_a_number_in_a_loss_is_read_once_and_a_variable_each_time(variable):
     else:
         beta["now"] = 50.0
     assert loss_of(model, X) == (50 * first if variable else first)
+
+
+def test_keras_3_15_saves_two_settings_of_an_initializer_that_earlier_ones_refuse():
+    added = {"input_axes": None, "output_axes": None}
+    of_3_15 = {"seed": None, **added}
+    if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15):
+        assert not added.keys() & keras.initializers.GlorotUniform().get_config().keys()
+        with pytest.raises(TypeError, match="got an unexpected keyword argument 'input_axes'"):
+            keras.initializers.GlorotUniform.from_config(of_3_15)
+    else:
+        assert keras.initializers.GlorotUniform().get_config() == of_3_15

@@ -93,7 +93,7 @@ def close(ones, others):
 
 def _moves_a_seed(case, layer):
     """Tell whether a layer has drawn from a seed generator of its own since the rewind."""
-    before = {id(variable): value for variable, value in case.probe.state.values}
+    before = {id(variable): value.numpy() for variable, value in case.probe.state.values}
     return any(
         isinstance(part, keras.random.SeedGenerator)
         and not np.array_equal(part.state.numpy(), before.get(id(part.state)))

@@ -94,7 +94,12 @@ class Preserved:
         for part in self.parts:
             for variable in _attributes(part):
                 variables.setdefault(id(variable), variable)
-        values = [(each, np.array(each.numpy())) for each in variables.values()]
+        # Of tensors, because these are set back hundreds of times, and an array would be
+        # turned into a tensor each time. They are copies: a tensor of an array may share it.
+        values = [
+            (each, tf.constant(np.array(each.numpy()), each.dtype))
+            for each in variables.values()
+        ]
         # If the update of a metric fails, of any model, it may hold what cannot be set back.
         self.values = [(each, value) for each, value in values if each.shape == value.shape]
         self.generators = [
