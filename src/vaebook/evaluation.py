@@ -13,6 +13,9 @@ error.
 
 With grey pixels the Bernoulli "likelihood" is not one: over all images it does not integrate
 to 1. Compare such numbers with each other, and quote likelihoods for binary images only.
+`continuous_bernoulli_log_likelihood` integrates to 1, and is a density of grey pixels.
+
+With two latent variables nothing need be drawn: `vaebook.grid` computes log p(x) itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,11 +42,16 @@ class Elbo(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A lower bound on the log-likelihood of each image, in nats, shape (n,)."""
+    """A lower bound on the log-likelihood of each image, in nats, shape (n,).
+
+    `effective_samples`, shape (n,), tells how evenly its weights are spread: `samples` if all
+    are equal, and 1 if one of them is all that counts.
+    """
 
     bound: np.ndarray
     samples: int
     seed: int
+    effective_samples: np.ndarray
 
 
 class ActiveUnits(NamedTuple):
@@ -77,6 +85,59 @@ def bernoulli_log_likelihood(images: np.ndarray, probabilities: np.ndarray) -> n
     x = np.asarray(images, "float64")
     p = np.clip(np.asarray(probabilities, "float64"), CLIP, 1 - CLIP)
     return np.sum(x * np.log(p) + (1 - x) * np.log1p(-p), axis=(1, 2, 3))
+
+
+def continuous_bernoulli_log_likelihood(
+    images: np.ndarray, probabilities: np.ndarray
+) -> np.ndarray:
+    """Return log p(x|z) of each image under continuous Bernoulli pixels, in nats, shape (n,).
+
+    It is the Bernoulli's expression plus the logarithm of what makes it integrate to 1 over
+    x in [0, 1]. It is a density: it may exceed 1, and does so for a decoder that is sure that
+    a pixel is black.
+
+    Args:
+        images: pixels in [0, 1], shape (n, height, width, channels).
+        probabilities: the decoder's, of the same shape. Here they are a parameter, λ, and
+            not the means of the pixels. They are clipped as for `bernoulli_log_likelihood`,
+            and an image with pixels of exactly 0 or 1 could gain without limit if they were
+            not.
+
+    Raises:
+        ValueError: as for `bernoulli_log_likelihood`.
+
+    Source: Loaiza-Ganem and Cunningham (2019); chapter 13.
+    """
+    bernoulli = bernoulli_log_likelihood(images, probabilities)
+    return bernoulli + continuous_bernoulli_log_normaliser(probabilities).sum(axis=(1, 2, 3))
+
+
+def continuous_bernoulli_log_normaliser(probabilities: np.ndarray) -> np.ndarray:
+    """Return log C(λ), for which C(λ) λ^x (1 − λ)^(1 − x) integrates to 1 over x in [0, 1].
+
+    With the logit η = log λ − log(1 − λ), C is η / tanh(η / 2). At λ = ½ that is 0 / 0; near
+    it the first terms of the series are taken, log 2 + η² / 12 − 7 η⁴ / 1440.
+
+    Args:
+        probabilities: λ, of any shape, in [0, 1] and clipped to [1e-7, 1 − 1e-7].
+
+    Raises:
+        ValueError: for values outside [0, 1] or not finite.
+
+    Source: Loaiza-Ganem and Cunningham (2019); chapter 13.
+    """
+    given = np.asarray(probabilities, "float64")
+    if not np.all((given >= 0) & (given <= 1)):  # NaN is refused too
+        raise ValueError(
+            "Expected probabilities in [0, 1]. "
+            f"Received: values from {given.min()} to {given.max()}."
+        )
+    given = np.clip(given, CLIP, 1 - CLIP)
+    logits = np.log(given) - np.log1p(-given)
+    near = np.abs(logits) < 1e-2
+    apart = np.where(near, 1.0, logits)
+    series = np.log(2) + logits**2 / 12 - 7 * logits**4 / 1440
+    return np.where(near, series, np.log(apart / np.tanh(apart / 2)))
 
 
 def gaussian_log_likelihood(
@@ -117,7 +178,7 @@ def gaussian_kl(mu: np.ndarray, log_var: np.ndarray) -> np.ndarray:
 
     Source: Kingma and Welling (2014), appendix B.
     """
-    mu, log_var = _checked_codes(mu, log_var)
+    mu, log_var = checked_codes(mu, log_var)
     return 0.5 * np.sum(mu**2 + np.expm1(log_var) - log_var, axis=1)
 
 
@@ -168,8 +229,10 @@ def importance_weighted_bound(
 ) -> Bound:
     """Return log of the mean of p(x, z) / q(z|x) over drawn points, for each image.
 
-    With one sample, its expectation is the ELBO; with more samples, the expectation
-    approaches log p(x) from below. Weights are added up as logarithms, so none underflows.
+    With one sample, its expectation is the ELBO. With more samples the expectation never
+    falls, and it approaches log p(x) from below, if q is positive wherever the posterior is
+    and the ELBO is finite. Nothing promises how fast: the weights of a narrow q may have no
+    finite variance. Weights are added up as logarithms, so none underflows.
 
     Args:
         samples: how many points to draw for each image, ≥ 1; the k of the paper.
@@ -179,70 +242,24 @@ def importance_weighted_bound(
     Raises:
         TypeError, ValueError: as for `elbo`.
 
-    Source: Burda, Grosse and Salakhutdinov (2016), equation 8; chapter 2.
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8; chapters 2 and 13. The number
+    of effective samples is (Σ w)² / Σ w².
     """
     x, mu, log_var = _encoded(encoder, images, batch_size)
     blocks = _drawn(decoder, x, mu, log_var, samples, seed, batch_size, log_likelihood)
-    bounds = []
+    bounds, effective = [], []
     for rows, noise, z, given_z in blocks:
         # log p(z) − log q(z|x): both have the same constant, (z − mu) / spread is the noise,
         # and the logarithm of the spread is ½ log_var.
         log_ratio = 0.5 * (
             np.sum(noise**2 - z**2, axis=2) + log_var[rows].sum(axis=1, keepdims=True)
         )
-        bounds.append(np.logaddexp.reduce(given_z + log_ratio, axis=1) - np.log(samples))
-    return Bound(np.concatenate(bounds), samples, seed)
-
-
-def log_likelihood_on_grid(
-    decoder: Callable[[np.ndarray], Any],
-    images: np.ndarray,
-    steps: int = 241,
-    reach: float = 6.0,
-    batch_size: int = 1_000,
-) -> np.ndarray:
-    """Return log p(x) of each image for a decoder with two latent variables, by quadrature.
-
-    Adds up p(x|z) p(z) over a square grid of points. The rule is exact to many digits if the
-    distance between points, 2 · reach / (steps − 1), is below the width of each image's
-    posterior; compare two values of `steps` to check. The likelihood is that of Bernoulli
-    pixels.
-
-    Args:
-        decoder: from z, shape (batch, 2), to probabilities of the images' shape.
-        images: pixels in [0, 1], shape (n, height, width, channels).
-        steps: how many points in each direction, ≥ 2.
-        reach: the grid goes from −reach to reach, in standard deviations of the prior.
-        batch_size: how many points are decoded at once. The memory needed is that of
-            decoding this many, plus 8 · n · batch_size bytes.
-
-    Raises:
-        TypeError, ValueError: for wrong counts, images, or decoded images.
-
-    Source: the trapezoidal rule; chapter 2.
-    """
-    pixels("images", images)
-    steps, batch_size = whole("steps", steps, 2), whole("batch_size", batch_size)
-    finite("reach", reach)
-    x = np.reshape(images, (len(images), -1)).astype("float64")
-    ticks, step = np.linspace(-reach, reach, steps, retstep=True)
-    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
-    log_prior = 2 * np.log(step) - np.log(2 * np.pi) - 0.5 * np.sum(grid**2, axis=1)
-    total = np.full(len(x), -np.inf)
-    for start in range(0, len(grid), batch_size):
-        z = grid[start : start + batch_size]
-        p = _decoded(decoder, z)
-        pixels("decoded images", p)
-        p = np.clip(p.reshape(len(z), -1).astype("float64"), CLIP, 1 - CLIP)
-        if p.shape[1] != x.shape[1]:
-            raise ValueError(
-                f"Expected decoded images of {x.shape[1]} values. Received: {p.shape[1]}."
-            )
-        # Σ x log p + (1 − x) log(1 − p), for all pairs of an image and a point at once
-        given_z = x @ (np.log(p) - np.log1p(-p)).T + np.log1p(-p).sum(axis=1)
-        joint = np.logaddexp.reduce(given_z + log_prior[start : start + batch_size], axis=1)
-        total = np.logaddexp(total, joint)
-    return total
+        log_weights = given_z + log_ratio
+        log_sum = np.logaddexp.reduce(log_weights, axis=1)
+        log_sum_of_squares = np.logaddexp.reduce(2 * log_weights, axis=1)
+        bounds.append(log_sum - np.log(samples))
+        effective.append(np.exp(2 * log_sum - log_sum_of_squares))
+    return Bound(np.concatenate(bounds), samples, seed, np.concatenate(effective))
 
 
 def active_units(mu: np.ndarray, threshold: float = 0.01) -> ActiveUnits:
@@ -276,7 +293,7 @@ def _check_finite(name, array):
         )
 
 
-def _checked_codes(mu, log_var):
+def checked_codes(mu, log_var):
     """Return mu and log_var in float64; raise ValueError if they are out of range."""
     mu, log_var = np.asarray(mu, "float64"), np.asarray(log_var, "float64")
     if mu.ndim != 2 or mu.shape != log_var.shape or mu.shape[1] < 1:
@@ -316,7 +333,7 @@ def _encoded(encoder, images, batch_size):
     mu, log_var = (np.concatenate(part) for part in zip(*parts, strict=True))
     if len(mu) != len(x):
         raise ValueError(f"Expected {len(x)} rows of mu. Received: shape {mu.shape}.")
-    return x, *_checked_codes(mu, log_var)
+    return x, *checked_codes(mu, log_var)
 
 
 def _decoded(decoder, z):

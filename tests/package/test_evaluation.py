@@ -7,11 +7,12 @@ from vaebook import evaluation
 from vaebook.evaluation import (
     active_units,
     bernoulli_log_likelihood,
+    continuous_bernoulli_log_likelihood,
+    continuous_bernoulli_log_normaliser,
     elbo,
     gaussian_kl,
     gaussian_log_likelihood,
     importance_weighted_bound,
-    log_likelihood_on_grid,
 )
 from vaebook.losses import GaussianKL
 from vaebook.networks import NetworkSpec, build_decoder, build_encoder
@@ -115,35 +116,6 @@ def test_one_weighted_sample_is_in_expectation_the_elbo(linear):
     assert np.mean(one) == pytest.approx(received, abs=4 * np.std(one) / 20 + 0.01)
 
 
-def test_on_a_grid_the_likelihood_is_that_of_the_hermite_rule(small_vae):
-    _, decoder, x = small_vae
-    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
-    z = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2).astype("float32")
-    log_weights = np.log(np.outer(weights, weights).ravel() / (2 * np.pi))
-    decoded = np.asarray(decoder(z))
-    by_hermite = []
-    for image in x:
-        given_each = bernoulli_log_likelihood(np.broadcast_to(image, decoded.shape), decoded)
-        by_hermite.append(np.logaddexp.reduce(log_weights + given_each))
-    # The decoder has kinks, where neither rule is exact.
-    assert log_likelihood_on_grid(decoder, x) == pytest.approx(by_hermite, abs=2e-3)
-
-
-def test_the_weighted_bound_approaches_the_likelihood_on_a_grid(small_vae):
-    encoder, decoder, x = small_vae
-    exact = log_likelihood_on_grid(decoder, x)
-    bound = importance_weighted_bound(encoder, decoder, x, samples=4_000).bound
-    assert bound == pytest.approx(exact, abs=0.05)
-    assert elbo(encoder, decoder, x, samples=500).elbo.mean() < exact.mean()
-
-
-@pytest.mark.parametrize("block", [7, 1_000])
-def test_the_grid_is_summed_alike_in_any_batches(small_vae, block):
-    _, decoder, x = small_vae
-    received = log_likelihood_on_grid(decoder, x, steps=21, batch_size=block)
-    assert received == pytest.approx(log_likelihood_on_grid(decoder, x, steps=21), abs=1e-5)
-
-
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 40])
 def test_the_batch_size_does_not_change_a_bound(linear, batch_size):
     for bound in (elbo, importance_weighted_bound):
@@ -213,6 +185,42 @@ def test_bernoulli_log_likelihood_by_hand():
     assert bernoulli_log_likelihood(1 - x, p)[0] > -40  # clipped, and not minus infinity
 
 
+@pytest.mark.parametrize("parameter", [1e-7, 1e-3, 0.3, 0.498, 0.5, 0.5000001, 0.9, 0.9999])
+def test_a_continuous_bernoulli_pixel_integrates_to_1(parameter):
+    nodes, weights = np.polynomial.legendre.leggauss(80)
+    x = ((nodes + 1) / 2).reshape(-1, 1, 1, 1)
+    density = np.exp(continuous_bernoulli_log_likelihood(x, np.full_like(x, parameter)))
+    assert weights @ density / 2 == pytest.approx(1, abs=1e-9)
+
+
+def test_the_normaliser_is_that_of_the_paper():
+    given = np.array([0.1, 0.45, 0.8])
+    expected = 2 * np.arctanh(1 - 2 * given) / (1 - 2 * given)
+    assert np.exp(continuous_bernoulli_log_normaliser(given)) == pytest.approx(expected)
+    assert np.exp(continuous_bernoulli_log_normaliser(0.5)) == pytest.approx(2, abs=1e-12)
+
+
+def test_the_series_near_one_half_joins_the_formula():
+    logits = np.array([0.0099999, 0.0100001])
+    inside, outside = continuous_bernoulli_log_normaliser(1 / (1 + np.exp(-logits)))
+    assert outside - inside == pytest.approx(0.01 / 6 * 2e-7, rel=1e-3)
+
+
+def test_a_black_pixel_has_a_density_above_1_that_only_the_clip_limits():
+    black = np.zeros((1, 1, 1, 1))
+    received = continuous_bernoulli_log_likelihood(black, black)
+    assert received == pytest.approx([np.log(np.log(1e7))], rel=1e-6)
+
+
+def test_effective_samples_are_all_or_one(linear):
+    exact = linear.of(importance_weighted_bound, linear.posterior, samples=7)
+    assert exact.effective_samples == pytest.approx(np.full(40, 7), rel=1e-5)
+    one = linear.of(importance_weighted_bound, linear.poor, samples=1)
+    assert one.effective_samples == pytest.approx(np.ones(40))
+    some = linear.of(importance_weighted_bound, linear.poor, samples=50).effective_samples
+    assert np.all((some > 1) & (some < 50))
+
+
 def test_gaussian_log_likelihood_by_hand():
     received = gaussian_log_likelihood(np.array([[1.0, 2.0]]), np.array([[0.0, 2.0]]), 4.0)
     assert received == pytest.approx([-0.125 - np.log(8 * np.pi)])
@@ -279,8 +287,6 @@ def test_images_outside_the_unit_interval_are_refused(small_vae, pixel):
     message = "Expected images with finite pixels|Expected finite values of the images"
     with pytest.raises(ValueError, match=message):
         elbo(encoder, decoder, wrong)
-    with pytest.raises(ValueError, match=r"pixels in \[0, 1\]"):
-        log_likelihood_on_grid(decoder, wrong, steps=3)
 
 
 def test_an_encoder_without_two_outputs_is_refused(linear):
@@ -316,12 +322,12 @@ def test_a_likelihood_of_another_shape_is_refused(linear):
         (lambda x: bernoulli_log_likelihood(x, x[:3]), "the images' shape .* Received: shape"),
         (lambda x: gaussian_log_likelihood(x, x[:3]), "x's shape .* Received: shape"),
         (lambda x: gaussian_log_likelihood(x, x, 0.0), "variance > 0. Received: variance=0.0"),
-        (lambda x: log_likelihood_on_grid(None, x, steps=1), "steps ≥ 2. Received: steps=1"),
-        (lambda x: log_likelihood_on_grid(None, x, reach=-1.0), "reach > 0. Received"),
+        (lambda x: continuous_bernoulli_log_likelihood(x, x[:3]), "the images' shape"),
         (
-            lambda x: log_likelihood_on_grid(lambda z: np.zeros((len(z), 2, 2, 1)), x, steps=3),
-            "images of 64 values. Received: 4",
+            lambda x: continuous_bernoulli_log_normaliser(x + 1),
+            r"in \[0, 1\]. Received: values",
         ),
+        (lambda x: continuous_bernoulli_log_normaliser(x * np.nan), "values from nan to nan"),
         (lambda x: active_units(x), r"\(n, latent_dim\), n ≥ 2. Received: shape"),
         (lambda x: active_units(x[:1, 0, 0]), r"n ≥ 2. Received: shape \(1, 1\)"),
         (lambda x: active_units(x[:, 0, 0] * np.nan), "finite values of mu"),

@@ -9,12 +9,8 @@ import vaebook  # isort: skip
 import keras
 import numpy as np
 from vaebook.data import load_images
-from vaebook.evaluation import (
-    active_units,
-    elbo,
-    importance_weighted_bound,
-    log_likelihood_on_grid,
-)
+from vaebook.evaluation import active_units, elbo, importance_weighted_bound
+from vaebook.grid import log_likelihood_on_grid
 from vaebook.losses import weight_from_beta
 from vaebook.networks import NetworkSpec
 from vaebook.routes import ROUTES
@@ -84,7 +80,7 @@ def measure():
     print(record["elbo"], flush=True)
     few = x_test[:GRID_IMAGES]
     for steps in GRIDS:
-        exact = log_likelihood_on_grid(decoder, few, steps=steps, reach=5)
+        exact = log_likelihood_on_grid(decoder, few, steps=steps, reach=5).log_likelihood
         record["grids"].append(
             {"steps": steps, "images": len(few), "log_likelihood": exact.mean()}
         )
