@@ -389,7 +389,7 @@ def _moved(parameters, mu, root):
     The parameters are: two for mu, two logarithms of the root's diagonal, and one for what is
     below it, unless the normal is diagonal.
     """
-    inner = np.diag(np.exp(parameters[2:4]))
+    inner = np.diag(np.exp(np.clip(parameters[2:4], -20, 20)))  # a bold step may overflow
     inner[1, 0] = parameters[4] if len(parameters) == 5 else 0.0
     return mu + root @ parameters[:2], root @ inner
 

@@ -318,6 +318,13 @@ def class_weight_for_two_outputs():
     two_outputs().fit(x, Y, class_weight={0: 1.0, 1: 2.0}, verbose=0)
 
 
+def class_weight_for_each_pixel():
+    model = keras.Sequential([keras.Input((2, 2, 1)), layers.Conv2D(2, 1)])
+    model.compile(loss="sparse_categorical_crossentropy")
+    weights = {0: 1.0, 1: 2.0}
+    model.fit(np.ones((4, 2, 2, 1)), np.zeros((4, 2, 2)), class_weight=weights, verbose=0)
+
+
 class WeightedBatches(keras.utils.PyDataset):
     def __len__(self):
         return 1
@@ -458,6 +465,7 @@ RAISES = (
     metric_under_a_wrong_key,
     metrics_in_a_string,
     class_weight_for_two_outputs,
+    class_weight_for_each_pixel,
     class_weight_beside_sample_weight,
     sample_weight_of_one_output,
     sample_weight_of_one_output_of_a_batch,

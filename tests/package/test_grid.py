@@ -163,6 +163,13 @@ def test_the_best_normal_of_two_peaks_holds_one_of_them(two_peaks):
     assert shape == pytest.approx([math.log(2)], abs=0.02)
 
 
+def test_a_start_beside_the_posterior_does_not_lead_off_the_grid(two_peaks):
+    # Off the grid no weight is left, and a sum of nothing would be a divergence of 0.
+    beside = (np.array([[4.6, 4.6]]), np.array([[0.05, 0.05]]))
+    received = two_peaks.best_normals(starts=(beside,))
+    assert received.elbo == pytest.approx(two_peaks.best_normals().elbo, abs=1e-6)
+
+
 def test_no_normal_nearby_is_better_than_the_best(two_peaks):
     best = two_peaks.best_normals()
     rng = np.random.default_rng(1)
