@@ -10,12 +10,14 @@ function start(script, given) {
   );
   const slider = root.querySelector("input");
   const value = root.querySelector(".vaebook-explorer-value");
+  const first = picture.src;
 
   // The text waits until the slider rests, so that a screen reader is not flooded.
   let rest = 0;
   function show() {
     const at = Number(slider.value);
-    picture.src = `data:image/png;base64,${given.pictures[at]}`;
+    const data = given.pictures[at];
+    picture.src = data ? `data:image/webp;base64,${data}` : first;
     picture.alt = `${given.alt} ${given.name} ${given.values[at]}.`;
     value.textContent = given.values[at];
     slider.setAttribute("aria-valuetext", given.values[at]);

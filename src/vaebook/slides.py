@@ -5,15 +5,18 @@ else. It works offline, in a notebook, in Colab, on a page or from a file. If no
 one picture stands still.
 """
 
+import base64
 import html
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.image import imsave
 from numpy.typing import ArrayLike
 from vaebook._checks import whole
-from vaebook.explorer import _png, _source
+from vaebook.explorer import _source
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def slide(
     """Return a figure in which the reader moves a slider and sees the picture of its value.
 
     Args:
-        pictures: shape (n, height, width, 1 or 3), n ≥ 2, in [0, 1]. They are stored with 16
+        pictures: shape (n, height, width, 1 or 3), n ≥ 2, in [0, 1]. They are stored with 8
             levels.
         values: what the slider shows at each picture, n texts, such as "0.5".
         texts: what is said below each picture, n texts; a screen reader reads them, too.
@@ -82,9 +85,8 @@ def slide(
     start = whole("start", start, smallest=0)
     if start >= count:
         raise ValueError(f"Expected start < {count}. Received: start={start}.")
-    levels = (pictures * 15).round().astype("uint8") * 17
     given = {
-        "pictures": [_png(picture) for picture in levels],
+        "pictures": [_webp(picture) for picture in pictures],
         "values": list(values),
         "texts": list(texts),
         "alt": alt,
@@ -110,9 +112,22 @@ def _pictures(pictures):
     return array
 
 
+def _webp(picture):
+    """Return a picture with 8 levels, without further loss, base64."""
+    levels = ((picture * 7).round() * (255 / 7)).round().astype("uint8")
+    colours = np.broadcast_to(levels, (*levels.shape[:2], 3))
+    file = io.BytesIO()
+    best = {"lossless": True, "quality": 100, "method": 6}
+    imsave(file, colours, format="webp", pil_kwargs=best)
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def _figure(given, start, caption):
-    # "<" would let a text end the script.
-    data = json.dumps(given, separators=(",", ":")).replace("<", "\\u003c")
+    first = given["pictures"][start]
+    # The program takes the first picture from the page. "<" would let a text end the script.
+    pictures = [*given["pictures"][:start], "", *given["pictures"][start + 1 :]]
+    data = json.dumps(given | {"pictures": pictures}, separators=(",", ":"))
+    data = data.replace("<", "\\u003c")
     alt = f"{given['alt']} {given['name']} {given['values'][start]}."
     return (
         # JupyterLab leaves the arrow keys to the figure.
@@ -120,7 +135,7 @@ def _figure(given, start, caption):
         f"<style>{_source('explorer.css')}\n.vaebook-slides-picture{{width:36rem}}</style>"
         '<figure class="vaebook">'
         '<img class="vaebook-explorer-still vaebook-slides-picture" '
-        f'alt="{html.escape(alt)}" src="data:image/png;base64,{given["pictures"][start]}"/>'
+        f'alt="{html.escape(alt)}" src="data:image/webp;base64,{first}"/>'
         '<div class="vaebook-explorer-controls" hidden><div>'
         f"<label><span>{html.escape(given['name'])}</span> "
         f'<input type="range" min="0" max="{len(given["pictures"]) - 1}" step="1" '

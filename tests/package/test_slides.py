@@ -14,26 +14,47 @@ WORDS = {"name": "beta", "alt": "Drawings of a model.", "caption": "What beta do
 VALUES, TEXTS = ["0.1", "1", "10"], ["a <b>", "c & d", "e"]
 
 
-def stored(figure):
-    """Return the pictures that the figure's program holds."""
-    texts = re.findall(r'"pictures":\[([^]]*)\]', figure.html)[0].replace('"', "").split(",")
-    return [imread(io.BytesIO(base64.b64decode(text))) for text in texts]
+def opened(text):
+    return imread(io.BytesIO(base64.b64decode(text)), format="webp")[..., :3] / 255
 
 
-def test_it_holds_each_picture_in_16_levels():
-    made = stored(slide(PICTURES, VALUES, TEXTS, **WORDS))
-    assert len(made) == 3
-    np.testing.assert_allclose(np.stack(made), PICTURES[..., 0], atol=0.5 / 15 + 1e-3)
+def still(figure):
+    """Return the alternative text and the picture that is seen if no script runs."""
+    found = re.search(
+        r'<img [^>]*alt="([^"]*)" src="data:image/webp;base64,([^"]*)"', figure.html
+    )
+    return found[1], opened(found[2])
+
+
+def held(figure):
+    """Return the pictures that the figure's program holds, and "" for the first one seen."""
+    return re.findall(r'"pictures":\[([^]]*)\]', figure.html)[0].replace('"', "").split(",")
+
+
+def test_it_holds_each_picture_once_in_8_levels():
+    figure = slide(PICTURES, VALUES, TEXTS, start=1, **WORDS)
+    texts = held(figure)
+    assert texts[1] == ""
+    made = np.stack([opened(texts[0]), still(figure)[1], opened(texts[2])])
+    np.testing.assert_allclose(made[..., 0], PICTURES[..., 0], atol=0.5 / 7 + 1e-3)
+    assert len(np.unique(made)) == 8
+
+
+def test_it_keeps_colours():
+    colours = np.zeros((2, 3, 4, 3))
+    colours[:, ..., 1] = 1
+    figure = slide(colours, VALUES[:2], TEXTS[:2], **WORDS)
+    for made in (still(figure)[1], opened(held(figure)[1])):
+        np.testing.assert_allclose(made, colours[0], atol=1e-3)
 
 
 def test_without_a_script_one_picture_stands_still_with_its_text():
-    html = slide(PICTURES, VALUES, TEXTS, start=1, **WORDS).html
-    image = re.search(r'<img [^>]*alt="([^"]*)" src="data:image/png;base64,([^"]*)"', html)
-    assert image[1] == "Drawings of a model. beta 1."
-    still = imread(io.BytesIO(base64.b64decode(image[2])))
-    np.testing.assert_allclose(still, PICTURES[1, ..., 0], atol=0.5 / 15 + 1e-3)
-    assert ">c &amp; d</p>" in html
-    assert '<div class="vaebook-explorer-controls" hidden>' in html
+    figure = slide(PICTURES, VALUES, TEXTS, start=1, **WORDS)
+    alt, seen = still(figure)
+    assert alt == "Drawings of a model. beta 1."
+    np.testing.assert_allclose(seen[..., 0], PICTURES[1, ..., 0], atol=0.5 / 7 + 1e-3)
+    assert ">c &amp; d</p>" in figure.html
+    assert '<div class="vaebook-explorer-controls" hidden>' in figure.html
 
 
 def test_no_text_ends_the_script_or_opens_an_element():

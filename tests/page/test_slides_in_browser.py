@@ -49,7 +49,7 @@ def seen(browser):
         """,
         picture,
     )
-    firsts = np.round(15 * PICTURES[:, 0, 0, 0]) * 17
+    firsts = 255 * PICTURES[:, 0, 0, 0]
     return (
         int(np.argmin(np.abs(firsts - at))),
         picture.get_attribute("alt"),
