@@ -35,6 +35,7 @@ TESTS = {
     "book/appendix/reports.md": "tests/book/test_reports.py",
     "tools/breaks.py": "tests/book/test_porting.py",
     "tools/keras2.py": "tests/book/test_porting.py",
+    "tools/part_vi.py": "tests/tools/test_cost_ladder.py",
     "conftest.py": "tests/tools/test_conftest.py",
     "_config.yml": "tests/tools/test_address.py",
 }

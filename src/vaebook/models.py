@@ -30,6 +30,26 @@ def mean_over_all_replicas(values: tf.Tensor) -> tf.Tensor:
     return ops.mean(values) / tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def mean_over_the_whole_batch(values: tf.Tensor) -> tf.Tensor:
+    """Return this replica's share of the mean over the images of all replicas.
+
+    The shares add up to the mean even if one replica has fewer images than another, or none:
+    each divides its sum by the number of images that all of them have. Call it inside a
+    training step, where the replicas can ask each other. Without a `tf.distribute` strategy
+    it is the mean.
+
+    Args:
+        values: shape (batch,).
+
+    Source: chapter 18.
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return mean_over_all_replicas(values)
+    images = ops.cast(ops.shape(values)[0], values.dtype)
+    return ops.sum(values) / replica.all_reduce(tf.distribute.ReduceOp.SUM, images)
+
+
 class _EncoderAndDecoder(keras.Model):
     """What the first two models share: the networks, the objective, its parts in the logs."""
 
@@ -141,7 +161,8 @@ class TrainStepVAE(_EncoderAndDecoder):
 
     def train_step(self, data):
         with tf.GradientTape() as tape:
-            loss, logs = self._loss_and_logs(data, training=True)
+            values, logs = self._values_and_logs(data, training=True)
+            loss = mean_over_the_whole_batch(values)
             # Under mixed_float16 the optimizer scales the loss, so that no gradient vanishes.
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
@@ -153,9 +174,9 @@ class TrainStepVAE(_EncoderAndDecoder):
         return logs
 
     def test_step(self, data):
-        return self._loss_and_logs(data, training=False)[1]
+        return self._values_and_logs(data, training=False)[1]
 
-    def _loss_and_logs(self, data, training) -> tuple[tf.Tensor, dict[str, Any]]:
+    def _values_and_logs(self, data, training) -> tuple[tf.Tensor, dict[str, Any]]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         images = x if y is None else y
         z, mu, log_var = self.encoder(x, training=training)
@@ -163,7 +184,7 @@ class TrainStepVAE(_EncoderAndDecoder):
         values = self.objective(images, reconstruction, mu, log_var, sample_weight)
         self.loss_tracker.update_state(values)
         logs = self.compute_metrics(x, images, reconstruction, sample_weight)
-        return mean_over_all_replicas(values), logs
+        return values, logs
 
     @property
     def metrics(self):

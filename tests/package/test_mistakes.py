@@ -1,17 +1,18 @@
 """Every mistake of the book is found by its code, or it is said why it cannot be."""
 
 import re
+from pathlib import Path
 
 import keras
 import pytest
-from address import ROOT
 from vaebook.audit import CODES, audit
 from vaebook.mistakes import BEYOND, MISTAKES
 from vaebook.records import load_record
 from vaebook.routes import ROUTES
 
-PAGES = sorted((ROOT / "book" / "chapters").glob("*.md"))
-ERRORS = ROOT / "book" / "appendix" / "errors.md"
+BOOK = Path(__file__).parents[2] / "book"
+PAGES = sorted((BOOK / "chapters").glob("*.md"))
+ERRORS = BOOK / "appendix" / "errors.md"
 
 # Keras 3.13 does not yet divide what a regularizer returns by the batch size (keras#22021).
 DIVIDES = tuple(map(int, keras.__version__.split(".")[:2])) > (3, 13)

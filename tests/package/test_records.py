@@ -49,3 +49,28 @@ def test_the_memory_of_each_kind_of_target_is_recorded_once():
     kinds = [run["targets"] for run in TARGET_MEMORY["runs"]]
     assert len(set(kinds)) == len(kinds) == 8
     assert all(run["growth_mb"] > 0 for run in TARGET_MEMORY["runs"])
+
+
+def test_the_memory_of_a_stream_does_not_grow_with_the_images():
+    runs = records.load_record("stream_memory")["runs"]
+    assert sorted({(run["kind"], run["images"], run["seed"]) for run in runs}) == [
+        (kind, images, seed)
+        for kind, counts in (("array", (60_000, 120_000)), ("shards", (60_000, 600_000)))
+        for images in counts
+        for seed in (1, 2, 3)
+    ]
+    of_shards = [run["growth_mb"] for run in runs if run["kind"] == "shards"]
+    assert max(of_shards) < 40 < 900 < min(r["growth_mb"] for r in runs if r["kind"] == "array")
+
+
+def test_the_ladder_trains_the_article_s_objective_from_five_seeds():
+    ladder = records.load_record("cost_ladder")
+    settings = ladder["settings"]
+    assert settings["weight"] == PART_VI_WEIGHT
+    assert settings["article"]["images"] == 6 * SIX_EPOCHS["settings"]["images"]
+    assert all(list(each) == list(settings["rungs"]) for each in ladder["costs"])
+    trained = sorted((run["rung"], run["seed"]) for run in ladder["runs"])
+    assert trained == sorted(
+        (rung, seed) for rung, seeds in settings["trained"].items() for seed in seeds
+    )
+    assert settings["trained"]["8 steps a call"] == [1, 2, 3, 4, 5]

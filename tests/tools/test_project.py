@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -158,6 +159,20 @@ def test_the_quick_check_needs_only_what_is_locked():
 def test_the_package_accepts_the_version_of_colab(name):
     (version,) = (one.version for one in COLAB[name])
     assert Version(version) in ACCEPTED[name]
+
+
+def test_the_tests_that_colab_runs_import_only_what_colab_has():
+    folder = ROOT / "tests" / "package"
+    own = {"vaebook", *(path.stem for path in folder.glob("*.py"))}
+    there = own | {*COLAB, "PIL"} | sys.stdlib_module_names  # matplotlib needs PIL
+    lines = re.compile(r"^\s*(?:import|from) (\w+)", re.M)
+    found = {
+        f"{path.name}: {name}"
+        for path in folder.glob("*.py")
+        for name in lines.findall(path.read_text("utf8"))
+        if name not in there
+    }
+    assert not found
 
 
 def test_the_oldest_python_is_named_alike_everywhere():
