@@ -29,7 +29,7 @@ SETTINGS = {
     "samples": 64,
     "draws": 8,
     "drawn_with_seed": 14,
-    "seed": [1, 2],
+    "seed": [1, 2, 3],
 }
 
 
