@@ -79,6 +79,8 @@ def adapted(found, site, name, names):
         tag["id"] = f"{label(name)}--{tag['id']}"
     for tag in found.find_all(href=True):
         tag["href"] = leads_to(tag["href"], page, name, site, names)
+    for tag in found.find_all(attrs={"xlink:href": True}):  # marks and ticks of a drawing
+        tag["xlink:href"] = leads_to(tag["xlink:href"], page, name, site, names)
     for tag in found.find_all(src=True):
         if not tag["src"].startswith("data:"):
             tag["src"] = (page.parent / tag["src"]).resolve().as_uri()

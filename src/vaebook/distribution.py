@@ -46,7 +46,8 @@ def fit_on(
         strategy: in whose scope the model was built and compiled.
         model: built and compiled.
         batches: what `fit` takes, in batches for all replicas together. Every worker passes
-            the same dataset, in the same order, and gets its share of each batch.
+            the same dataset, in the same order. If it reads from files, a worker gets its share
+            of the files, of which there must be one for each; else its share of each batch.
         epochs: how often to go through the batches.
 
     Returns:

@@ -2,7 +2,9 @@
 
 A folder holds shards, TFRecord files with one image a record, and `index.json`, which names
 them. Only a part of the images is in memory at any time. What is missing or damaged is named
-before training begins; if it happens during training, `naming_damage` names it.
+before training begins; if it happens during training, `naming_damage` names it. TensorFlow
+takes a file that was cut off between two records for one that ends there, so the images are
+counted, too.
 """
 
 import contextlib
@@ -191,10 +193,9 @@ def stream_images(
 
     names = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=seed)
     records = names.interleave(tf.data.TFRecordDataset, cycle_length=2, block_length=16)
-    batches = records.shuffle(buffer, seed=seed).batch(batch_size)
-    count = -(-index["images"] // batch_size)
-    known = tf.data.experimental.assert_cardinality(count)
-    return batches.map(to_images).apply(known).prefetch(1)
+    counted = tf.data.experimental.assert_cardinality(index["images"])
+    batches = records.apply(counted).shuffle(buffer, seed=seed).batch(batch_size)
+    return batches.map(to_images).prefetch(1)
 
 
 @contextlib.contextmanager
@@ -214,7 +215,8 @@ def naming_damage(folder: str | Path) -> Iterator[None]:
     except (
         tf.errors.DataLossError,
         tf.errors.NotFoundError,
-        tf.errors.InvalidArgumentError,
+        tf.errors.FailedPreconditionError,  # fewer images than the index counts
+        tf.errors.InvalidArgumentError,  # or more
     ) as error:
         try:
             check_shards(folder)

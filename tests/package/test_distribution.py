@@ -5,13 +5,16 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from vaebook._small import SPEC
 from vaebook.distribution import fit_on, mirrored_strategy
 from vaebook.routes import ROUTES
+from vaebook.shards import write_shards
 
 # A straight line through seven points, (w·i + b − 3·i)². The batches are of four points and
 # of three: of the three, one worker gets two.
@@ -19,10 +22,12 @@ WORKER = """
 import tensorflow as tf
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
 import json
+import sys
 import keras
 import numpy as np
 from vaebook.distribution import fit_on
 from vaebook.models import mean_over_the_whole_batch
+from vaebook.shards import stream_images
 
 class Line(keras.Model):
     def __init__(self):
@@ -64,12 +69,22 @@ try:
 except ValueError as error:
     said = str(error)
 answer = {"weights": [w.item() for w in model.get_weights()], **history, "fit": said}
+
+answer["seen"] = []
+for folder in sys.argv[1:]:
+    shared = strategy.experimental_distribute_dataset(stream_images(folder, 4, seed=1))
+    own = [strategy.experimental_local_results(batch)[0].numpy() for batch in shared]
+    answer["seen"].append([round(255 * image[0, 0, 0].item()) for b in own for image in b])
 print(json.dumps(answer))
 """
 
 
-def on_two_workers(program):
-    """Run a program in two processes that know of each other; return what each prints last."""
+def on_two_workers(program, folder, *arguments):
+    """Run a program in two processes that know of each other; return what each prints last.
+
+    If one of them fails, the other waits for it: hence the timeout. Errors go to a file, since
+    a pipe that nobody reads fills up, and stops the process.
+    """
     sockets = [socket.create_server(("localhost", 0)) for _ in range(2)]
     workers = [f"localhost:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
@@ -77,34 +92,42 @@ def on_two_workers(program):
     processes = []
     for index in range(2):
         cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", program],
-                env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+        with open(folder / f"errors-{index}", "w") as errors:
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", program, *arguments],
+                    env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                )
             )
-        )
-    answers = []
+    answers, end = [], time.monotonic() + 300
     try:
-        for process in processes:
-            out, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
+        for index, process in enumerate(processes):
+            out, _ = process.communicate(timeout=max(1, end - time.monotonic()))
+            assert process.returncode == 0, (folder / f"errors-{index}").read_text()[-3000:]
             answers.append(json.loads(out.splitlines()[-1]))
     finally:
         for process in processes:
             process.kill()
+            process.wait()
     return answers
 
 
-def test_two_workers_train_as_one_process_where_fit_stops():
+def test_two_workers_train_as_one_process_where_fit_stops(tmp_path):
     x = tf.range(7.0)[:, tf.newaxis]
     layer = keras.layers.Dense(1, kernel_initializer="zeros")
     model = keras.Sequential([keras.Input((1,)), layer])
     model.compile(keras.optimizers.SGD(0.01), loss="mse")
     fitted = model.fit(x, 3 * x, batch_size=4, shuffle=False, epochs=2, verbose=0)
-    one, other = on_two_workers(WORKER)
+    # Twelve images of 2 × 2 pixels, every pixel of image i is i.
+    images = np.repeat(np.arange(12, dtype="uint8"), 4).reshape(12, 2, 2, 1)
+    write_shards(images, tmp_path / "images", images_per_shard=3)
+    one, other = on_two_workers(WORKER, tmp_path, str(tmp_path / "images"))
+    for seen in zip(one.pop("seen"), other.pop("seen"), strict=True):
+        assert [len(each) for each in seen] == [6, 6]
+        assert sorted(seen[0] + seen[1]) == list(range(12))
     assert {**one, "fit": ""} == {**other, "fit": ""}
     assert one["weights"] == pytest.approx([w.item() for w in model.get_weights()], rel=1e-6)
     assert one["loss"] == pytest.approx(fitted.history["loss"], rel=1e-6)

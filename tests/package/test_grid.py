@@ -19,6 +19,7 @@ from vaebook.grid import (
     log_likelihood_on_grid,
     posteriors_on_grid,
 )
+from vaebook.notebook import outcome
 
 NOISE = 0.3
 given_z = functools.partial(gaussian_log_likelihood, variance=NOISE)
@@ -234,6 +235,27 @@ def test_what_lies_outside_is_no_more_than_it_says(linear):
     ).likelihood.outside == pytest.approx(received.outside)
 
 
+def test_a_narrow_peak_outside_is_seen():
+    # A peak of spread 0.07 beyond the edge, at (5 + 5/24, 5/24), with p(x|z) = 1 at its top:
+    # its mass is 2π · 0.07² times the density at its top of a normal of variance 1 + 0.07².
+    peak = np.array([5 + 5 / 24, 5 / 24])
+
+    def log_likelihood(x, z):
+        near = np.exp(-0.5 * np.sum((z - peak) ** 2, axis=1) / 0.07**2)
+        return np.log(1e-12 + near)
+
+    received = log_likelihood_on_grid(
+        lambda z: np.asarray(z, "float64"),
+        np.zeros((1, 2)),
+        61,
+        log_likelihood=log_likelihood,
+        tolerance=math.inf,
+    )
+    variance = 1 + 0.07**2
+    mass = 0.07**2 / variance * math.exp(-0.5 * np.sum(peak**2) / variance)
+    assert received.outside[0] * np.exp(received.log_likelihood[0]) > mass
+
+
 def test_the_aggregate_of_one_cloud_is_the_cloud():
     mu, log_var = np.array([[0.7, -0.4]]), np.array([[-1.0, -2.0]])
     received = aggregate_posterior(mu, log_var)
@@ -293,11 +315,24 @@ def test_mutual_information_by_quadrature_of_each_cloud(linear):
 
 
 def test_grids_that_are_too_coarse_or_too_small_are_refused(linear):
+    coarse = r"too coarse for 6 of 6 images: step 1.43, error up to .* nats. Take more steps"
+    small = r"too small for \d of 6 images: reach 1, outside up to .*. Take a larger reach"
     for function in (log_likelihood_on_grid, posteriors_on_grid):
-        with pytest.raises(ValueError, match="is too coarse: its error .* Take more steps"):
+        with pytest.raises(ValueError, match=coarse):
             function(linear.decoder, linear.x, 8, 5.0, log_likelihood=given_z, tolerance=0.01)
-        with pytest.raises(ValueError, match="is too small: up to .* of p.x. may lie outside"):
+        with pytest.raises(ValueError, match=small):
             function(linear.decoder, linear.x, 81, 1.0, log_likelihood=given_z)
+
+
+def test_a_refusal_says_all_within_what_a_chapter_prints(linear):
+    for steps, reach in ((8, 5.0), (81, 1.0)):
+        received = outcome(
+            lambda grid=(steps, reach): log_likelihood_on_grid(
+                linear.decoder, linear.x, *grid, log_likelihood=given_z, tolerance=0.01
+            )
+        )
+        assert received.startswith("ValueError: Expected log p(x) within the tolerance 0.01.")
+        assert received.endswith((". Take more steps.", ". Take a larger reach."))
 
 
 def test_normals_that_the_grid_does_not_hold_are_refused(linear, posteriors):

@@ -88,9 +88,9 @@ def test_a_shard_that_was_cut_off_is_refused_by_its_size(folder):
         stream_images(folder, batch_size=4)
 
 
-def tiny_model():
+def tiny_model(steps_per_execution=1):
     model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", steps_per_execution=steps_per_execution)
     return model
 
 
@@ -101,6 +101,18 @@ def test_damage_during_training_is_named(folder):
         with naming_damage(folder):
             tiny_model().fit(batches, shuffle=False, verbose=0)
     assert isinstance(error.value.__cause__, tf.errors.DataLossError)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+@pytest.mark.parametrize("cut", [20, 10], ids=["a whole record", "a part of its head is left"])
+def test_a_shard_that_is_cut_off_during_training_is_named(folder, cut, steps_per_execution):
+    batches = stream_images(folder, batch_size=4).map(lambda images: (images, images))
+    path = folder / "images-00000.tfrecord"
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert len(list(tf.data.TFRecordDataset(str(path)))) == 9  # TensorFlow does not notice
+    with pytest.raises(ValueError, match=r"Expected images-00000\.tfrecord with bytes 200"):
+        with naming_damage(folder):
+            tiny_model(steps_per_execution).fit(batches, shuffle=False, verbose=0)
 
 
 def test_a_shard_that_disappears_during_training_is_named(folder):

@@ -24,6 +24,8 @@ class Anchors(HTMLParser):
         attributes = dict(attributes)
         if "id" in attributes:
             self.names.append(attributes["id"])
+        if tag == "use":  # a mark or a tick in a drawing
+            self.links.add(attributes["xlink:href"].removeprefix("#"))
         if tag == "a" and attributes.get("href", "").startswith("#"):
             self.links.add(attributes["href"][1:])
         self.shut += tag == "details" and "open" not in attributes
