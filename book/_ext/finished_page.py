@@ -496,7 +496,7 @@ def foot(page):
 
 
 def plain_code(page):
-    """Drop the marks of code that has no colour: without them the site is a megabyte smaller."""
+    """Drop the marks of code without a colour: they are a megabyte of the site."""
     kinds = ", ".join(f".highlight pre > span.{kind}" for kind in COLOURLESS)
     for mark in page.soup.select(kinds):
         mark.unwrap()
