@@ -37,8 +37,8 @@ NEEDLESS_FILES = (
     "*webpack-macros.html",
     "first-digits.*",  # the page has it from _images
 )
-# Names, operators, points and spaces of code, for which pygments.css has no colour.
-COLOURLESS = ("n", "o", "p", "w")
+# Names, points and spaces of code, which pygments.css gives the colour that all code has.
+COLOURLESS = ("n", "p", "w")
 # These define what inline scripts further down use, so they cannot wait for the page.
 EAGER = re.compile("documentation_options|doctools|sphinx_highlight")
 SEARCH_SCOPE = '[role="main"]'  # in searchtools.js: what excerpts of results are cut from
@@ -577,14 +577,20 @@ def replace_in(path, *pairs):
 
 
 def check_colours(sheet):
-    """Stop the build if a sheet has a colour for code whose marks are dropped."""
-    kinds = "|".join(COLOURLESS)
-    found = re.findall(rf"\.highlight \.(?:{kinds})\s*{{[^}}]*}}", sheet.read_text("utf8"))
-    if found:
-        raise ExtensionError(
-            f"Expected {sheet.name} to have no rule for the code marked {COLOURLESS}. "
-            f"Received: {found[0]}. Take it out of COLOURLESS in book/_ext/finished_page.py."
-        )
+    """Stop the build if code whose marks are dropped has a colour of its own."""
+    rules = re.findall(r"^(.*)\.highlight( \.\w+)?\s*{([^}]*)}", sheet.read_text("utf8"), re.M)
+    colours = {
+        (theme, kind.strip(" .")): found[1].lower()
+        for theme, kind, rule in rules
+        if (found := re.search(r"(?<![-\w])color: *([^;]*?) *(?:;|$)", rule.strip()))
+    }
+    for (theme, kind), colour in colours.items():
+        if kind in COLOURLESS and colour != colours.get((theme, "")):
+            raise ExtensionError(
+                f"Expected {sheet.name} to give code marked {kind} the colour of all code, "
+                f"{colours.get((theme, ''))}. Received: {colour}. Take {kind} out of "
+                "COLOURLESS in book/_ext/finished_page.py."
+            )
 
 
 def drop_files(static):

@@ -253,8 +253,11 @@ def test_code_without_a_colour_has_no_marks(site):
 
 def test_a_colour_for_code_whose_marks_are_dropped_stops_the_build(tmp_path):
     sheet = tmp_path / "pygments.css"
-    sheet.write_text("html .highlight .nf { color: red }\n.highlight .mi{color: red}\n", "utf8")
+    plain = (
+        "html .highlight { background: #fff; color: #080808 }\nhtml .highlight .o{color: red}\n"
+    )
+    sheet.write_text(plain + "html .highlight .n { color: #080808 } /* Name */\n", "utf8")
     finished_page.check_colours(sheet)
-    sheet.write_text('html[data-theme="dark"] .highlight .n{color: red}\n', "utf8")
-    with pytest.raises(ExtensionError, match=r"Received: \.highlight \.n\{color: red\}"):
+    sheet.write_text(plain + "html .highlight .n { color: red } /* Name */\n", "utf8")
+    with pytest.raises(ExtensionError, match=r"marked n .*#080808\. Received: red\."):
         finished_page.check_colours(sheet)
