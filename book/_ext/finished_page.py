@@ -37,6 +37,8 @@ NEEDLESS_FILES = (
     "*webpack-macros.html",
     "first-digits.*",  # the page has it from _images
 )
+# Names, points and spaces of code, which pygments.css gives the colour that all code has.
+COLOURLESS = ("n", "p", "w")
 # These define what inline scripts further down use, so they cannot wait for the page.
 EAGER = re.compile("documentation_options|doctools|sphinx_highlight")
 SEARCH_SCOPE = '[role="main"]'  # in searchtools.js: what excerpts of results are cut from
@@ -519,6 +521,13 @@ def foot(page):
     place.extend([text, links])
 
 
+def plain_code(page):
+    """Drop the marks of code without a colour: they are a megabyte of the site."""
+    kinds = ", ".join(f".highlight pre > span.{kind}" for kind in COLOURLESS)
+    for mark in page.soup.select(kinds):
+        mark.unwrap()
+
+
 STEPS = (
     drop_needless_files,
     describe,
@@ -537,6 +546,7 @@ STEPS = (
     glossary_links,
     drawings,
     pictures,
+    plain_code,
     foot,
 )
 
@@ -592,6 +602,23 @@ def replace_in(path, *pairs):
             raise unknown_theme(old, path.name)
         text = text.replace(old, new)
     path.write_text(text, "utf8")
+
+
+def check_colours(sheet):
+    """Stop the build if code whose marks are dropped has a colour of its own."""
+    rules = re.findall(r"^(.*)\.highlight( \.\w+)?\s*{([^}]*)}", sheet.read_text("utf8"), re.M)
+    colours = {
+        (theme, kind.strip(" .")): found[1].lower()
+        for theme, kind, rule in rules
+        if (found := re.search(r"(?<![-\w])color: *([^;]*?) *(?:;|$)", rule.strip()))
+    }
+    for (theme, kind), colour in colours.items():
+        if kind in COLOURLESS and colour != colours.get((theme, "")):
+            raise ExtensionError(
+                f"Expected {sheet.name} to give code marked {kind} the colour of all code, "
+                f"{colours.get((theme, ''))}. Received: {colour}. Take {kind} out of "
+                "COLOURLESS in book/_ext/finished_page.py."
+            )
 
 
 def drop_files(static):
@@ -656,6 +683,7 @@ def finish_site(app, exception):
         if name.startswith("_") or name in ("index", "404"):  # the theme did not write these
             continue
         path.write_text(finish_page(text, name, site), "utf8")
+    check_colours(out / "_static" / "pygments.css")
     if site.lost:
         raise ExtensionError(
             "Expected each link to the glossary to read as one of its terms. Received: "

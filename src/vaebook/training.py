@@ -71,12 +71,15 @@ class WeightScheduler(keras.callbacks.Callback):
     Args:
         weight: the `keras.Variable` that was given to `MuLoss`, `LogVarLoss` or a route; for
             a loaded model `weight_variable(model)`.
-        schedule: a function from the epoch's number, counted from 0, to a weight ≥ 0.
+        schedule: a function from the epoch's number, counted from 0, to a weight ≥ 0. It is
+            asked for all epochs of a `fit` before the first step of training, and again when
+            each begins.
 
     Raises:
-        TypeError: if the weight is not a `keras.Variable`.
-        ValueError: when `fit` begins, if no loss of the model reads the variable; when an
-            epoch begins, if the schedule returns a negative or non-finite weight.
+        TypeError: if the weight is not a `keras.Variable`, or the schedule is not a function.
+        TypeError, ValueError: when `fit` begins, if no loss of the model reads the variable;
+            if the schedule has no weight for an epoch, that is, returns None or raises a
+            LookupError; or if it returns what is not a finite number ≥ 0.
 
     Source: chapter 8.
     """
@@ -88,8 +91,14 @@ class WeightScheduler(keras.callbacks.Callback):
                 "Expected a keras.Variable, which a callback can change. "
                 f"Received: weight={weight!r}."
             )
+        if not callable(schedule):
+            raise TypeError(
+                "Expected schedule to be a function from the epoch's number to a weight. "
+                f"Received: {schedule!r}."
+            )
         self.weight = weight
         self.schedule = schedule
+        self.asked = False
 
     def on_train_begin(self, logs=None):
         if not any(variable is self.weight for variable in _variables_read_by(self.model)):
@@ -98,14 +107,39 @@ class WeightScheduler(keras.callbacks.Callback):
                 f"weight={self.weight!r}, which none of them reads. A loaded model has a "
                 "variable of its own: weight_variable(model)."
             )
+        self.asked = False
 
     def on_epoch_begin(self, epoch, logs=None):
-        name = f"schedule({epoch})"
-        self.weight.assign(number(name, self.schedule(epoch), zero=True))
+        if not self.asked:
+            # Only here is the first epoch known: `fit` may begin with a later one. No step
+            # has been taken, so nothing is lost if the schedule is refused.
+            last = (self.params or {}).get("epochs", epoch + 1)
+            _check_schedule(self.schedule, range(epoch, max(last, epoch + 1)))
+            self.asked = True
+        self.weight.assign(number(f"schedule({epoch})", self.schedule(epoch), zero=True))
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
             logs["weight"] = value_of(self.weight)
+
+
+def _check_schedule(schedule, epochs):
+    """Raise an error if a schedule has no weight for one of the epochs, or a wrong one."""
+    gaps = []
+    for epoch in epochs:
+        try:
+            weight = schedule(epoch)
+        except LookupError:  # of a list or a dict
+            weight = None
+        if weight is None:
+            gaps.append(epoch)
+        else:
+            number(f"schedule({epoch})", weight, zero=True)
+    if gaps:
+        raise ValueError(
+            f"Expected a schedule without gaps, with a weight for each epoch from {epochs[0]} "
+            f"to {epochs[-1]}. Received: none for the epochs {gaps}."
+        )
 
 
 def weight_variable(model: keras.Model) -> keras.Variable:

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -136,6 +137,43 @@ def test_a_schedule_that_leaves_the_range_is_refused(wrong):
     message = rf"finite schedule\(0\) ≥ 0. Received: schedule\(0\)={float(wrong)}"
     with pytest.raises(ValueError, match=message):
         scheduled(model_with(weight), weight, lambda epoch: wrong)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [{0: 0.0, 1: 0.5, 3: 1.0}.get, {0: 0.0, 1: 0.5, 3: 1.0}.__getitem__],
+    ids=["None", "KeyError"],
+)
+def test_a_schedule_with_a_gap_is_refused_before_a_step_is_taken(images, schedule):
+    weight = keras.Variable(0.25)
+    model, y = model_with(weight), ROUTES["pass_through"].targets(images)
+    message = "for each epoch from 0 to 4. Received: none for the epochs [2, 4]."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model.fit(images, y, epochs=5, verbose=0, callbacks=[WeightScheduler(weight, schedule)])
+    assert int(model.optimizer.iterations) == 0
+    assert float(weight) == 0.25
+
+
+def test_a_schedule_needs_no_weight_for_epochs_that_are_over(images):
+    weight = keras.Variable(0.0)
+    model, y = model_with(weight), ROUTES["pass_through"].targets(images)
+    callback = WeightScheduler(weight, {2: 0.5, 3: 1.0}.get)
+    options = {"epochs": 4, "initial_epoch": 2, "verbose": 0, "callbacks": [callback]}
+    assert model.fit(images, y, **options).history["weight"] == [0.5, 1.0]
+
+
+def test_a_later_weight_that_is_wrong_is_refused_at_the_start(images):
+    weight = keras.Variable(0.0)
+    model, y = model_with(weight), ROUTES["pass_through"].targets(images)
+    callback = WeightScheduler(weight, lambda epoch: 1.0 - epoch)
+    with pytest.raises(ValueError, match=r"schedule\(2\) ≥ 0. Received: schedule\(2\)=-1.0"):
+        model.fit(images, y, epochs=3, verbose=0, callbacks=[callback])
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_a_schedule_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match=r"Expected schedule to be a function.*\[0.0, 1.0\]"):
+        WeightScheduler(keras.Variable(0.0), [0.0, 1.0])
 
 
 def test_a_variable_that_no_loss_reads_is_refused():

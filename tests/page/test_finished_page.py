@@ -269,3 +269,25 @@ def test_a_notebook_to_download_holds_no_outputs(tmp_path):
     [left, code] = json.loads(path.read_text())["cells"]
     assert left == text
     assert code == {**cell, "outputs": [], "execution_count": None}
+
+
+def test_code_without_a_colour_has_no_marks(site):
+    code = (
+        '<span></span><span class="n">fit</span><span class="p">(</span>'
+        '<span class="mi">1</span><span class="p">)</span>'
+    )
+    page = finished(site, f'<div class="highlight"><pre>{code}</pre></div>')
+    assert page.select_one(".highlight pre").get_text() == "fit(1)"
+    assert [mark["class"] for mark in page.select(".highlight pre span[class]")] == [["mi"]]
+
+
+def test_a_colour_for_code_whose_marks_are_dropped_stops_the_build(tmp_path):
+    sheet = tmp_path / "pygments.css"
+    plain = (
+        "html .highlight { background: #fff; color: #080808 }\nhtml .highlight .o{color: red}\n"
+    )
+    sheet.write_text(plain + "html .highlight .n { color: #080808 } /* Name */\n", "utf8")
+    finished_page.check_colours(sheet)
+    sheet.write_text(plain + "html .highlight .n { color: red } /* Name */\n", "utf8")
+    with pytest.raises(ExtensionError, match=r"marked n .*#080808\. Received: red\."):
+        finished_page.check_colours(sheet)
