@@ -433,6 +433,7 @@ SHADES = {
     "grey": "var(--drawing-grey)",
     "paper": "var(--drawing-paper)",
 }
+SOLID = "var(--drawing-solid)"
 
 
 def inline_svg(text, prefix):
@@ -468,8 +469,11 @@ def inline_svg(text, prefix):
 
 def recolour(style, tag):
     """Turn greys into colours of the page. White text stays white."""
-    drawn = tag not in ("text", "tspan", "g")  # a box, a line or a ground; mathematics is in g
-    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: shade(colour[0], drawn), style)
+    # A box, a line or a ground, and not writing, of which formulas are in a g.
+    drawn = tag not in ("svg", "g", "text", "tspan")
+    style = re.sub(r"#[0-9a-f]{6}\b", lambda colour: shade(colour[0], drawn), style)
+    # White words stand on a dark box: it stays darker than they are.
+    return style.replace(f"fill: {SHADES['text']}", f"fill: {SOLID}") if drawn else style
 
 
 def shade(colour, drawn):

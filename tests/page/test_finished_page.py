@@ -193,7 +193,8 @@ DRAWING = """<?xml version="1.0"?><!DOCTYPE svg><svg width="72pt" height="36pt"
 viewBox="0 0 72 36" xmlns="http://www.w3.org/2000/svg"><defs><clipPath id="a"/></defs>
 <path d="M0 0" clip-path="url(#a)" style="fill: #ffffff; stroke: #0072b2"/>
 <text style="fill: #ffffff">encoder</text><text style="fill: #1a1a1a">mu</text></svg>"""
-GROUND = '<path style="fill: #ffffff"/><text style="font-size: 10px">black</text></svg>'
+GROUND = """<path style="fill: #222222; stroke: #222222"/><path style="fill: #ffffff"/>
+<text style="font-size: 10px">black</text></svg>"""
 
 
 def test_a_drawing_is_text_in_the_colours_of_the_page(site):
@@ -218,6 +219,8 @@ def test_a_drawing_has_no_white_ground_and_no_black_words_at_night(site):
     page = finished(site, f'<img alt="Boxes" src="data:image/svg+xml;base64,{data}">')
     drawing = page.select_one("svg.drawing")
     assert drawing["style"] == "fill: var(--drawing-ink)"
+    box = drawing.select("path")[-2]["style"]
+    assert box == "fill: var(--drawing-solid); stroke: var(--drawing-ink)"
     assert drawing.select("path")[-1]["style"] == "fill: var(--drawing-paper)"
     assert drawing.select("text")[-1]["style"] == "font-size: 10px"
 
