@@ -1,9 +1,11 @@
 """The ladder of chapter 18: what its rungs are, and the schedule that they share."""
 
+import inspect
 import json
 
 import cost_ladder
 import pytest
+from address import ROOT
 from vaebook.records import load_record
 
 
@@ -32,3 +34,8 @@ def test_the_learning_rate_goes_up_once_and_down_to_nothing():
     rate = cost_ladder.one_cycle(peak=1.0, steps=100)
     assert [float(rate(step)) for step in (0, 30, 100)] == pytest.approx([0.04, 1, 0], abs=1e-6)
     assert float(rate(65)) == pytest.approx(0.5)  # half way down a cosine
+
+
+def test_the_chapter_shows_the_schedule_that_the_record_used():
+    chapter = ROOT / "book" / "chapters" / "18-when-one-machine-is-small.md"
+    assert inspect.getsource(cost_ladder.one_cycle) in chapter.read_text("utf8")

@@ -18,6 +18,7 @@ import random
 import subprocess
 import tempfile
 import time
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -127,22 +128,24 @@ def prepare(rung, seed, x, folder):
     return model, data.repeat(), steps
 
 
+def seconds_of(fit):
+    """Call a function, and return the processor and wall seconds that it took."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    fit()
+    return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+
+
 def turns(rung, x, folder):
     """Return a function that trains for one turn, and returns its seconds."""
     model, data, _ = prepare(rung, SEEDS[0], x, folder)
-    steps = TURN // options_of(rung)["batch_size"]
-    if options_of(rung)["from"] == "arrays" and not options_of(rung)["one_cycle"]:
+    options = options_of(rung)
+    if options["from"] == "arrays" and not options["one_cycle"]:
         y = ROUTES[SETTINGS["route"]].targets(x[:TURN])
-        fit = lambda: model.fit(x[:TURN], y, batch_size=128, verbose=0)  # noqa: E731
+        fit = partial(model.fit, x[:TURN], y, batch_size=options["batch_size"], verbose=0)
     else:
-        fit = lambda: model.fit(data.take(steps), shuffle=False, verbose=0)  # noqa: E731
-
-    def turn():
-        cpu, wall = time.process_time(), time.perf_counter()
-        fit()
-        return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-
-    return turn
+        turn = data.take(TURN // options["batch_size"])
+        fit = partial(model.fit, turn, shuffle=False, verbose=0)
+    return partial(seconds_of, fit)
 
 
 @contextlib.contextmanager
@@ -193,9 +196,7 @@ def train(rung, seed, data, folder):
     model, batches, steps = prepare(rung, seed, data.x_train, folder)
     calls = options_of(rung)["steps_per_execution"]
     steps -= steps % calls
-    cpu, wall = time.process_time(), time.perf_counter()
-    model.fit(batches.take(steps), shuffle=False, verbose=0)
-    seconds = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+    seconds = seconds_of(lambda: model.fit(batches.take(steps), shuffle=False, verbose=0))
     keras.utils.set_random_seed(0)
     y = ROUTES[SETTINGS["route"]].targets(data.x_test)
     test = model.evaluate(data.x_test, y, batch_size=500, verbose=0, return_dict=True)

@@ -9,8 +9,6 @@ record.
 """
 
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import vaebook  # isort: skip
 import keras
 import numpy as np
+from memory import in_a_fresh_process, peak_mb
 from vaebook.shards import stream_images, write_shards
 
 IMAGES = {"array": (60_000, 120_000), "shards": (60_000, 600_000)}
@@ -37,10 +36,6 @@ def parts(images, seed):
     rng = np.random.default_rng(seed)
     for _ in range(images // SHARD):
         yield rng.integers(0, 256, (SHARD, *SHAPE), dtype="uint8")
-
-
-def peak_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux: KiB
 
 
 def growth_mb(kind, folder, images, seed):
@@ -63,16 +58,6 @@ def growth_mb(kind, folder, images, seed):
     return peak_mb() - before
 
 
-def in_a_fresh_process(*arguments):
-    answer = subprocess.run(
-        [sys.executable, __file__, *map(str, arguments)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return json.loads(answer.stdout.splitlines()[-1])
-
-
 def measure():
     runs = []
     for kind, counts in IMAGES.items():
@@ -82,7 +67,7 @@ def measure():
                 if kind == "shards":
                     write_shards(parts(images, SEEDS[0]), shards, SHARD)
                 for seed in SEEDS:
-                    grown = in_a_fresh_process(kind, shards, images, seed)
+                    grown = in_a_fresh_process(__file__, kind, shards, images, seed)
                     runs.append(
                         {"kind": kind, "images": images, "seed": seed, "growth_mb": grown}
                     )

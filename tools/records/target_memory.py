@@ -6,14 +6,13 @@ made to after `fit`. There are no images, so only the targets count. Chapter 7 s
 """
 
 import json
-import resource
-import subprocess
 import sys
 
 import vaebook  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf
+from memory import in_a_fresh_process, peak_mb
 from vaebook.losses import LogVarLoss, MuLoss
 
 IMAGES, LATENT_DIM, BATCH = 60_000, 256, 128
@@ -45,10 +44,6 @@ def with_made_targets(batch):
     return batch, dict.fromkeys(NAMES, made)
 
 
-def peak_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux: KiB
-
-
 def growth_mb(kind):
     """Train a tiny model on the targets, and return the growth of the peak, in MB."""
     x = np.zeros((IMAGES, 1), "float32")
@@ -75,17 +70,10 @@ def growth_mb(kind):
     return peak_mb() - before
 
 
-def in_a_fresh_process(kind):
-    answer = subprocess.run(
-        [sys.executable, __file__, kind], check=True, capture_output=True, text=True
-    )
-    return json.loads(answer.stdout.splitlines()[-1])
-
-
 def measure():
     runs = []
     for kind in KINDS:
-        runs.append({"targets": kind, "growth_mb": in_a_fresh_process(kind)})
+        runs.append({"targets": kind, "growth_mb": in_a_fresh_process(__file__, kind)})
         print(f"{kind:24} {runs[-1]['growth_mb']:6.1f} MB", flush=True)
     return {"runs": runs}
 
